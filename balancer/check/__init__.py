@@ -1,0 +1,1 @@
+"""Probes, and the timed service that feeds their verdicts to pools: knows no HTTP."""

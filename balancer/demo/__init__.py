@@ -1,0 +1,1 @@
+"""Small built-in servers for trying things out."""

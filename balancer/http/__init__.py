@@ -1,0 +1,1 @@
+"""The HTTP balancer: knows neither the site nor the other kinds."""

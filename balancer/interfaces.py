@@ -1,0 +1,177 @@
+"""
+The seams: what the site asks of a kind of balancer, of a check, and what it gives to them.
+
+Third parties write against this module alone: a kind is an `IBalancerMaker`, a check an
+`ICheckMaker`, each in a file of its own in a `twisted/plugins` directory on `sys.path`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface
+
+from balancer.config.schema import Section
+from balancer.pool.events import Event
+from balancer.pool.pool import Pool
+from balancer.wire.address import Address
+from balancer.wire.datagrams import DatagramPort
+from balancer.wire.deadlines import Wheel
+from balancer.wire.listener import Listener
+from balancer.wire.logfile import LogFile
+from balancer.wire.reactor import IWireReactor
+
+
+@frozen
+class Sample:
+    """One value of a metric. `suffix` is appended to the metric's name (`_bucket`, `_sum`)."""
+
+    labels: Mapping[str, str]
+    value: float
+    suffix: str = ""
+
+
+@frozen
+class Metric:
+    """A metric family in Prometheus' sense; `kind` is counter, gauge or histogram."""
+
+    name: str
+    help: str
+    kind: str
+    samples: tuple[Sample, ...]
+
+
+@frozen
+class Published:
+    """An event of a pool with the number and the time (Unix seconds) that the site gave it."""
+
+    id: int
+    at: float
+    pool: str
+    event: Event
+
+
+@frozen
+class Snapshot:
+    """The site at one moment: `status` is what `/api/status` shows, ready for JSON."""
+
+    status: Mapping[str, Any]
+    metrics: tuple[Metric, ...]
+
+
+class IPrepared(Interface):
+    """A change that can still be dropped without a trace."""
+
+    def commit() -> None:
+        """Put the change in force. Cannot fail."""
+
+    def abandon() -> None:
+        """Drop the change and what was opened for it."""
+
+
+class IBalancer(IService):
+    """
+    One section of the site file at work.
+
+    The site calls `prepare` and `commit` once before `startService`, and again at each reload.
+    `startService` begins to accept, `drain` stops accepting and waits, `stopService` ends what is left.
+    """
+
+    def prepare(settings: Any) -> IPrepared:
+        """Check and open all that `settings` (of the section's settings class) need, and change
+        nothing that is in force. Raise `PrepareError` if that fails."""
+
+    def drain() -> Deferred[None]:
+        """Stop accepting, end idle connections, and fire when no work is left. The site bounds it by
+        `drain-timeout`, and then calls `stopService`."""
+
+    def status() -> Mapping[str, Any]:
+        """The balancer's part of `/api/status`, ready for JSON."""
+
+    def metrics() -> Sequence[Metric]:
+        """What it counts; every sample bears the label `balancer`."""
+
+
+class PrepareError(Exception):
+    """A balancer cannot take on its settings: where, what was expected, what came, what to do."""
+
+
+class IBalancerMaker(IPlugin):
+    """
+    Makes the balancers of one kind. Light to import: what is heavy is imported by `make`.
+    """
+
+    kind: str = Attribute("The word that opens the section: `http` in `[http web]`.")
+
+    section: Section = Attribute("The section's options, declared.")
+
+    def make(name: str, context: IContext) -> IBalancer:
+        """An inert balancer named `name`."""
+
+
+class ICheck(Interface):
+    """A probe, ready to be run against any server of a pool."""
+
+    def probe(target: Address, timeout: float) -> Deferred[str]:
+        """Ask `target` once. Fires within `timeout` seconds with what was seen (a few words for the
+        operator), or fails with `CheckFailed` or any other exception: the server failed the check.
+        Cancelling the Deferred ends the probe at once and frees what it holds."""
+
+
+class CheckFailed(Exception):
+    """A server did not pass a check; the text says why in a few words."""
+
+
+class ICheckMaker(IPlugin):
+    """Makes the checks that one word of the option `check` names."""
+
+    name: str = Attribute("The first word of the option's value: `http`.")
+
+    help: str = Attribute("The words that may follow, in one line, for the reference.")
+
+    def parse(words: Sequence[str]) -> Callable[[IContext], ICheck]:
+        """What follows the first word, read; raise `config.values.Unreadable` if it cannot be.
+        The result makes the check; nothing is opened before it is called."""
+
+
+class IContext(Interface):
+    """What the site lends to balancers and checks."""
+
+    reactor: IWireReactor = Attribute("The reactor.")
+    wheel: Wheel = Attribute("The deadline wheel: one tick for all of the site.")
+
+    def pool(name: str) -> Pool:
+        """The pool of that name; the site file was checked, so it exists."""
+
+    def listener(host: str, port: int) -> Listener:
+        """The bound TCP listener that the section claimed."""
+
+    def datagrams(host: str, port: int) -> DatagramPort:
+        """The bound UDP socket that the section claimed."""
+
+    def log_file(path: str) -> LogFile:
+        """The log at `path` (`-`: standard output), shared by all who name it and reopened on USR1."""
+
+    def publish(pool: Pool, events: Sequence[Event]) -> None:
+        """Tell the site what happened in `pool`. Subscribers are called in the same reactor turn."""
+
+    def subscribe(subscriber: Callable[[Published], None]) -> None:
+        """Call `subscriber` for every event published from now on. It must not raise."""
+
+
+class ISite(Interface):
+    """All that the admin room may know of the site."""
+
+    def snapshot() -> Snapshot:
+        """The site at this moment."""
+
+    def healthy() -> bool:
+        """Whether every balancer is healthy: bound, and a pool that it uses has a server up."""
+
+    def subscribe(subscriber: Callable[[Published], None]) -> None:
+        """Call `subscriber` for every event published from now on."""

@@ -1,0 +1,1 @@
+"""The TCP and UDP balancers: they move bytes and read none of them."""

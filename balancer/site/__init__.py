@@ -1,0 +1,1 @@
+"""A site file becomes live objects: it reaches the kinds through plugins only."""

@@ -1,0 +1,1 @@
+"""How bytes move: knows nothing of HTTP, pools or the site file."""

@@ -1,0 +1,1 @@
+"""The trial suite: it mirrors `balancer/`; `live` needs real peers, `bench` compares with them."""

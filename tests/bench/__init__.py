@@ -1,0 +1,1 @@
+"""The same load on us and on our peers, one after the other."""
