@@ -1,0 +1,111 @@
+"""
+Runs suites one after the other and closes with one line: `N passed, N failed, N skipped`.
+
+`-m tests.summary SUITE...`, where a suite is ruff, mypy, unit, live or floor, each run with the
+tools that stand beside the running interpreter. ruff and mypy count as one test each. A suite that
+breaks off, or runs nothing at all, counts as a failure. Exits 1 when anything failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = Path(sys.executable).parent  # not resolved: a venv's python is a link out of it
+APART = {"live"}  # packages of tests/ that are no part of the unit suite
+
+# trial's last words: `PASSED (skips=1, successes=20)`, `FAILED (failures=1, errors=1)`, `PASSED`
+CLOSING = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$", re.MULTILINE)
+RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
+
+
+class Counts(NamedTuple):
+    """How many tests passed, failed and were skipped."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def total(parts: list[Counts]) -> Counts:
+    """The sum of `parts`."""
+    return Counts(*(sum(column) for column in zip(*parts, strict=True)))
+
+
+def closing(output: str, status: int) -> Counts:
+    """What trial's `output` and exit status say."""
+    ran, last = RAN.findall(output), CLOSING.findall(output)
+    if not ran or not last or ran[-1] == "0":
+        return Counts(failed=1)
+    by_word = {word: int(n) for word, n in re.findall(r"(\w+)=(\d+)", last[-1])}
+    failed = sum(by_word.get(word, 0) for word in ("failures", "errors", "unexpectedSuccesses"))
+    if status and not failed:
+        failed = 1
+    passed = by_word.get("successes", 0) + by_word.get("expectedFailures", 0)
+    return Counts(passed, failed, by_word.get("skips", 0))
+
+
+def unit_suite() -> list[str]:
+    """The names that trial is to load for the unit suite."""
+    tests = ROOT / "tests"
+    packages = [d.name for d in tests.iterdir() if (d / "__init__.py").exists()]
+    modules = [f.stem for f in tests.glob("test_*.py")]
+    return [f"tests.{name}" for name in sorted(packages + modules) if name not in APART]
+
+
+def trial(suite: str, names: list[str]) -> Counts:
+    """Run trial on `names`, showing its output while it comes."""
+    command = [str(TOOLS / "trial"), f"--temp-directory=_trial_temp-{suite}", *names]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, errors="replace",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    return closing("".join(lines), process.returncode)
+
+
+def static(*command: str) -> Counts:
+    """Run a tool that reads the source."""
+    status = subprocess.run([str(TOOLS / command[0]), *command[1:]], cwd=ROOT, check=False)
+    return Counts(failed=1) if status.returncode else Counts(passed=1)
+
+
+def environment() -> dict[str, str]:
+    """Ours, so that the checkout is found and the tools beside this interpreter come first."""
+    path = f"{TOOLS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+
+
+def run(suite: str) -> Counts:
+    """Run one suite by its name."""
+    print(f"== {suite}", flush=True)
+    if suite == "ruff":
+        return static("ruff", "check", "balancer", "tests", "twisted")
+    if suite == "mypy":
+        return static("mypy")
+    return trial(suite, ["tests.live"] if suite == "live" else unit_suite())
+
+
+def main(suites: list[str]) -> int:
+    """Run `suites`, print what each came to and the sum of it; the exit status."""
+    results = {suite: run(suite) for suite in suites}
+    print()
+    for suite, counts in results.items():
+        print(f"{suite + ':':8}{counts}")
+    counts = total(list(results.values()))
+    print(counts, flush=True)
+    return 1 if counts.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
