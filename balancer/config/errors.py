@@ -1,0 +1,37 @@
+"""What a parser of values raises. Knows what was expected, not where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Unreadable(ValueError):
+    """
+    A value is not what was expected.
+
+    `expected` completes "expected ..."; `got` is the part of the value at fault (None: all of it);
+    `meant` is the text that the operator probably meant.
+    """
+
+    def __init__(self, expected: str, got: str | None = None, meant: str | None = None) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.got = got
+        self.meant = meant
+
+
+class Misspelt(Unreadable):
+    """`word` is none of the `known` words; the nearest of them is offered."""
+
+    def __init__(self, expected: str, word: str, known: Iterable[str]) -> None:
+        super().__init__(expected, word)
+        self.word = word
+        self.known = tuple(known)
+
+
+class NotBuilt(ValueError):
+    """`what` is in the contract, but not in this version."""
+
+    def __init__(self, what: str = "") -> None:
+        super().__init__("not in this version")
+        self.what = what

@@ -1,0 +1,279 @@
+"""
+A site file against its declarations: typed settings for each section, and every problem at once.
+
+Knows lines, declarations and how problems are told. Knows no option's name, and no relation
+between sections: the site checks those. Pure and reentrant, so it may run beside the reactor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from attrs import Factory, define, frozen
+
+from balancer.config import ini
+from balancer.config.declare import (
+    Claim,
+    Declared,
+    Finding,
+    Parser,
+    Reference,
+    Section,
+    option,
+    options_of,
+)
+from balancer.config.errors import Misspelt, NotBuilt, Unreadable
+from balancer.config.ini import cut, quoted
+from balancer.config.spelling import nearest
+from balancer.config.values import name as section_name
+
+__all__ = [
+    "Claim",
+    "Declared",
+    "Finding",
+    "Misspelt",
+    "NotBuilt",
+    "Parsed",
+    "Parser",
+    "Problem",
+    "Reference",
+    "Section",
+    "SiteFile",
+    "Unreadable",
+    "cut",
+    "nearest",
+    "option",
+    "options_of",
+    "quoted",
+    "read",
+]
+
+_NOT_BUILT = "not in this version"
+
+Pieces: TypeAlias = Sequence[tuple[int, str]]
+
+
+@frozen
+class Problem:
+    """What is wrong in which line, for the operator. `section` is a title without brackets."""
+
+    path: str
+    line: int
+    section: str
+    option: str
+    text: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        section = f"[{cut(self.section)}]" if self.section else ""
+        where = f"{section} {cut(self.option)}".strip()
+        return ": ".join(filter(None, (f"{self.path}:{self.line}", where, self.text)))
+
+
+@frozen
+class Parsed:
+    """
+    A section with its settings. `option_lines` has, for each option that was given (`error-page
+    503` for a keyed one), the line of each line of its value. When `sound` is False an option could
+    not be read: it has its default, and lines that could not be read are left out of both.
+    """
+
+    kind: str
+    name: str
+    settings: Any
+    line: int
+    option_lines: Mapping[str, tuple[int, ...]]
+    sound: bool = True
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}" if self.name else self.kind
+
+    def line_of(self, option: str, index: int = 0) -> int:
+        """The line of that line of the option's value; of the section if it was not given."""
+        lines = self.option_lines.get(option) or (self.line,)
+        return lines[min(index, len(lines) - 1)]
+
+
+@frozen
+class SiteFile:
+    """
+    A site file, read. `sections` has those of known kinds that have all that is required, without
+    repeats; `names` has (kind, name) of every section that is begun, whatever is wrong in it, so
+    that one fault does not look like two. Problems are in the order of their lines.
+    """
+
+    path: str
+    sections: tuple[Parsed, ...]
+    problems: tuple[Problem, ...]
+    names: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is worse than a warning."""
+        return all(problem.severity != "error" for problem in self.problems)
+
+
+def read(text: str, path: str, sections: Sequence[Section]) -> SiteFile:
+    """Read a site file of the kinds in `sections`. Never raises for anything in `text`."""
+    raw = ini.read(text)
+    problems = [Problem(path, p.line, p.section, p.option, p.text) for p in raw.problems]
+    kinds = {section.kind: section for section in sections}
+    found = []
+    for part in raw.sections:
+        reading = _Reading(path, part, kinds.get(part.kind), problems)
+        parsed = reading.parsed(kinds)
+        if parsed is not None and not part.repeats:
+            found.append(parsed)
+        if len(problems) >= ini.MAX_PROBLEMS:
+            text = "too many problems; the rest of the file was not checked"
+            problems.append(Problem(path, problems[-1].line, "", "", text))
+            break
+    problems.sort(key=lambda problem: problem.line)
+    names = frozenset((part.kind, part.name) for part in raw.sections)
+    return SiteFile(path, tuple(found), tuple(problems), names)
+
+
+@define
+class _Reading:
+    """One section on its way from raw to parsed."""
+
+    path: str
+    raw: ini.RawSection
+    section: Section | None
+    problems: list[Problem]
+    values: dict[str, Any] = Factory(dict)
+    lines: dict[str, tuple[int, ...]] = Factory(dict)
+    tried: set[str] = Factory(set)
+    sound: bool = True
+
+    def complain(self, line: int, text: str, option: str = "") -> None:
+        self.sound = False
+        self.problems.append(Problem(self.path, line, self.raw.title, option, text))
+
+    def parsed(self, kinds: Mapping[str, Section]) -> Parsed | None:
+        section, raw = self.section, self.raw
+        if section is None:
+            text = f"unknown section {quoted(raw.kind)}"
+            self.complain(raw.line, text + _meant(nearest(raw.kind, kinds)))
+            return None
+        if section.later:
+            self.complain(raw.line, _NOT_BUILT)
+            return None
+        self._check_title(section)
+        for given in raw.options:
+            self._take(given, section.options)
+            if len(self.problems) >= ini.MAX_PROBLEMS:
+                return None
+        if self._misses_any(section.options.values()):
+            return None
+        settings = section.settings(**self.values)
+        parsed = Parsed(raw.kind, raw.name, settings, raw.line, self.lines, self.sound)
+        if self.sound:
+            for option, index, text in section.check(settings):
+                self.complain(parsed.line_of(option, index), text, option)
+        return parsed
+
+    def _check_title(self, section: Section) -> None:
+        kind, name = self.raw.kind, self.raw.name
+        if not section.named:
+            if name:
+                text = f"expected [{kind}] without a name, got {quoted(name)}"
+                self.complain(self.raw.line, text)
+        elif not name:
+            self.complain(self.raw.line, f"expected a name, as in [{kind} NAME], got ''")
+        else:
+            try:
+                section_name(name)
+            except Unreadable as error:
+                self.complain(self.raw.line, f"expected {error.expected}, got {quoted(name)}")
+
+    def _misses_any(self, options: Iterable[Declared]) -> bool:
+        """Whether a required option has no value; tells of those that were not even given."""
+        missing = [o for o in options if o.required and o.attribute not in self.values]
+        for declared in missing:
+            if declared.name not in self.tried and not self.raw.repeats:
+                text = f"option missing; expected {declared.expected}"
+                self.complain(self.raw.line, text, declared.name)
+        return bool(missing)
+
+    def _take(self, given: ini.RawOption, options: Mapping[str, Declared]) -> None:
+        first, _, key = given.name.partition(" ")
+        declared = options.get(first)
+        if declared is None or (key and not declared.keyed):
+            meant = first if declared is not None else nearest(first, options)
+            text = f"unknown option {quoted(given.name)}{_meant(meant)}"
+            self.complain(given.line, text, given.name)
+            return
+        if declared.keyed and (not key or " " in key):
+            text = f"expected one word after the name, as in '{first} KEY = ...', got {quoted(key)}"
+            self.complain(given.line, text, given.name)
+            return
+        self.tried.add(first)
+        self.lines[given.name] = tuple(line for line, _ in given.lines) or (given.line,)
+        read = self._read_value(given, declared, options)
+        if declared.keyed:
+            self.values.setdefault(declared.attribute, {}).update((key, value) for value in read)
+        elif read:
+            self.values[declared.attribute] = read[0]
+
+    def _read_value(
+        self, given: ini.RawOption, declared: Declared, options: Mapping[str, Declared]
+    ) -> list[Any]:
+        """The attribute's value in a list, or nothing when no line of it could be read."""
+        pieces: Pieces = given.lines or ((given.line, ""),)
+        if declared.later:
+            value = "\n".join(text for _, text in pieces)
+            if value != declared.default:
+                self.complain(pieces[0][0], f"{_NOT_BUILT}, got {quoted(value)}", given.name)
+            return []
+        if not declared.lines:
+            pieces = ((pieces[0][0], " ".join(text for _, text in pieces)),)
+        read, good = [], []
+        for line, text in pieces:
+            try:
+                if not text:
+                    raise Unreadable(declared.expected)
+                read.append(declared.parse(text))
+                good.append(line)
+            except ValueError as error:
+                hint = _told(error, text) or _slip(text, given, options)
+                self.complain(line, _fault(error, text) + hint, given.name)
+        if declared.lines and read:
+            self.lines[given.name] = tuple(good)
+            return [tuple(read)]
+        return read
+
+
+def _fault(error: ValueError, value: str) -> str:
+    """A parser's exception in the operator's words."""
+    if isinstance(error, NotBuilt):
+        return f"{_NOT_BUILT}, got {quoted(error.what or value)}"
+    if isinstance(error, Unreadable):
+        got = value if error.got is None else error.got
+        return f"expected {error.expected}, got {quoted(got)}"
+    return f"{error}, got {quoted(value)}"
+
+
+def _told(error: ValueError, value: str) -> str:
+    """What the parser itself thinks was meant."""
+    if isinstance(error, Misspelt):
+        return _meant(nearest(error.word, error.known))
+    return _meant(error.meant) if isinstance(error, Unreadable) else ""
+
+
+def _slip(value: str, given: ini.RawOption, options: Mapping[str, Declared]) -> str:
+    """Two slips that look like a wrong value: an option that is indented, a comment in a line."""
+    if len(given.lines) > 1:
+        for _, text in given.lines[1:]:
+            word, equals, _ = text.partition("=")
+            if equals and word.strip() in options and text in value:
+                return f"; did you mean the option '{word.strip()}'? Then do not indent it"
+    if " #" in value:
+        return "; a comment stands on a line of its own"
+    return ""
+
+
+def _meant(word: str | None) -> str:
+    return f"; did you mean {quoted(word)}?" if word else ""
