@@ -5,6 +5,7 @@ Parsers of addresses and networks. Knows how they are written; opens and resolve
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -23,7 +24,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 _UNIX: Final = "unix:"
 _UNIX_BYTES: Final = 107  # sun_path of unix(7) is 108 bytes with its NUL
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
+_PORT: Final = re.compile(r"0|[1-9][0-9]{0,4}")
 _SERVER: Final = "an address and port such as 192.0.2.1:80, [2001:db8::1]:80 or app.example:80"
 _LISTEN: Final = "an IP address and port such as 127.0.0.1:80, 0.0.0.0:80 or [::]:80"
 _NETWORK: Final = "a network such as 192.0.2.0/24 or 2001:db8::/32"
@@ -60,6 +61,8 @@ def endpoint(text: str) -> Endpoint:
             raise Unreadable(f"unix: and a path of at most {_UNIX_BYTES} bytes")
         return Endpoint(text, 0)
     host, port = _split(text, _SERVER)
+    if not port:
+        raise Unreadable(_SERVER)
     literal = _literal(host)
     if literal is None and not _is_name(host):
         raise Unreadable(_SERVER)
@@ -67,7 +70,8 @@ def endpoint(text: str) -> Endpoint:
 
 
 def listen_endpoint(text: str) -> Endpoint:
-    """An address to listen on: IPv4 or [IPv6], with a port. Names are not resolved."""
+    """An address to listen on: IPv4 or [IPv6], with a port (0: any that is free). Names are not
+    resolved."""
     if text.startswith("*:"):
         raise Unreadable(_LISTEN, meant="0.0.0.0" + text[1:])
     host, port = _split(text, _LISTEN)
@@ -80,14 +84,14 @@ def listen_endpoint(text: str) -> Endpoint:
 
 def network(text: str) -> Network:
     """A CIDR, or an address that stands for itself alone. Bits beyond the length must be zero."""
-    try:
-        return ip_network(text)
-    except ValueError:
-        pass
-    try:
-        meant = str(ip_network(text, strict=False))
-    except ValueError:
-        meant = None
+    # ip_network would also take a zone, and a netmask or a hostmask for the length
+    length = text.partition("/")[2]
+    meant = None
+    if "%" not in text and len(length) <= 3 and "." not in length:
+        with suppress(ValueError):
+            return ip_network(text)
+        with suppress(ValueError):
+            meant = str(ip_network(text, strict=False))
     raise Unreadable(_NETWORK, text, meant)
 
 

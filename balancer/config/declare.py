@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
-from attrs import Factory, frozen
+from attrs import frozen
 
 from balancer.config.errors import Unreadable
 
@@ -60,8 +60,8 @@ class Declared:
             self.parse("")
         except Unreadable as error:
             return error.expected
-        except ValueError as error:
-            return str(error)
+        except ValueError:
+            pass  # a parser that did not think of empty text says nothing of use about it
         return "a value"
 
 
@@ -140,7 +140,8 @@ class Section:
     """
     A kind of section, declared. `references`, `claims` and `check` are given the settings and must
     not raise; `check` is asked only when every option of the section could be read. With `later`
-    the whole kind is in the contract but not built.
+    the whole kind is in the contract but not built; `unusable` is the reason why this kind's
+    sections cannot be used here, for one whose maker does not import.
     """
 
     kind: str
@@ -151,6 +152,9 @@ class Section:
     claims: Callable[[Any], Iterable[Claim]] = _nothing
     check: Callable[[Any], Iterable[Finding]] = _nothing
     later: bool = False
-    options: Mapping[str, Declared] = Factory(
-        lambda self: options_of(self.settings), takes_self=True
-    )
+    unusable: str = ""
+
+    @property
+    def options(self) -> Mapping[str, Declared]:
+        """Its options by name."""
+        return options_of(self.settings)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Final
+
+_SENTENCE: Final = re.compile(r"(?:expected )?(.*?)(?:, got (['\"])(.*)\2)?", re.DOTALL)
 
 
 class Unreadable(ValueError):
@@ -10,13 +14,15 @@ class Unreadable(ValueError):
     A value is not what was expected.
 
     `expected` completes "expected ..."; `got` is the part of the value at fault (None: all of it);
-    `meant` is the text that the operator probably meant.
+    `meant` is the text that the operator probably meant. A whole sentence ("expected x, got 'y'")
+    is taken apart, so that nothing is said twice.
     """
 
     def __init__(self, expected: str, got: str | None = None, meant: str | None = None) -> None:
         super().__init__(expected)
-        self.expected = expected
-        self.got = got
+        match = _SENTENCE.fullmatch(expected)
+        self.expected = match[1] if match else expected
+        self.got = match[3] if match and got is None else got
         self.meant = meant
 
 

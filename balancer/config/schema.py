@@ -91,8 +91,12 @@ class Parsed:
         return f"{self.kind} {self.name}" if self.name else self.kind
 
     def line_of(self, option: str, index: int = 0) -> int:
-        """The line of that line of the option's value; of the section if it was not given."""
-        lines = self.option_lines.get(option) or (self.line,)
+        """The line of that line of the option's value; of the section if it was not given. The bare
+        name of a keyed option stands for the first of its kind."""
+        lines = self.option_lines.get(option)
+        if lines is None:
+            keyed = (at for o, at in self.option_lines.items() if o.partition(" ")[0] == option)
+            lines = next(keyed, (self.line,))
         return lines[min(index, len(lines) - 1)]
 
 
@@ -161,12 +165,16 @@ class _Reading:
         if section.later:
             self.complain(raw.line, _NOT_BUILT)
             return None
+        if section.unusable:
+            self.complain(raw.line, f"the kind {quoted(raw.kind)} {section.unusable}")
+            return None
         self._check_title(section)
+        options = section.options
         for given in raw.options:
-            self._take(given, section.options)
+            self._take(given, options)
             if len(self.problems) >= ini.MAX_PROBLEMS:
                 return None
-        if self._misses_any(section.options.values()):
+        if self._misses_any(options.values()):
             return None
         settings = section.settings(**self.values)
         parsed = Parsed(raw.kind, raw.name, settings, raw.line, self.lines, self.sound)
