@@ -14,7 +14,6 @@ Knows the shape of declarations. Knows no text of a site file, no line and no op
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
@@ -94,7 +93,6 @@ def option(
     return attrs.field(kw_only=True, metadata=metadata, default=declared.value_of_default())
 
 
-@lru_cache(maxsize=256)  # one entry for each kind, and there are about a dozen
 def options_of(settings: type[Any]) -> Mapping[str, Declared]:
     """The options of a settings class by name, in the order of their declaration."""
     found = {}
@@ -153,8 +151,8 @@ class Section:
     check: Callable[[Any], Iterable[Finding]] = _nothing
     later: bool = False
     unusable: str = ""
+    options: Mapping[str, Declared] = attrs.field(init=False, repr=False, eq=False)
 
-    @property
-    def options(self) -> Mapping[str, Declared]:
-        """Its options by name."""
+    @options.default
+    def _options(self) -> Mapping[str, Declared]:
         return options_of(self.settings)
