@@ -1,0 +1,58 @@
+"""Work that waits for a server with room: first in, first out, bounded. Knows no servers."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import Protocol
+
+
+class Waiter(Protocol):
+    """
+    Whoever waits. `deadline` (seconds, the clock of `now`) is read when it is enqueued and after.
+
+    An attribute `key: bytes | None`, if there is one, is the key that `Pool.admit` chooses by.
+    """
+
+    @property
+    def deadline(self) -> float:
+        """When waiting is over."""
+
+
+class Queue:
+    """At most `bound` waiters, known by identity."""
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        # Ordered by links: a dict walks over the holes that its removed first keys leave.
+        self._waiters: OrderedDict[int, Waiter] = OrderedDict()
+        self._soonest = math.inf
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def add(self, waiter: Waiter) -> bool:
+        """Let it wait at the end; False if the queue is full or it waits already."""
+        if len(self._waiters) >= self.bound or id(waiter) in self._waiters:
+            return False
+        self._waiters[id(waiter)] = waiter
+        self._soonest = min(self._soonest, waiter.deadline)
+        return True
+
+    def forget(self, waiter: Waiter) -> bool:
+        """It waits no more; False if it did not wait."""
+        return self._waiters.pop(id(waiter), None) is not None
+
+    def first(self, now: float) -> Waiter | None:
+        """The first whose deadline is not past; it stays."""
+        return next((w for w in self._waiters.values() if w.deadline > now), None)
+
+    def expired(self, now: float) -> list[Waiter]:
+        """Take out those whose deadline has come, first come first."""
+        if now < self._soonest:
+            return []
+        late = [waiter for waiter in self._waiters.values() if waiter.deadline <= now]
+        for waiter in late:
+            del self._waiters[id(waiter)]
+        self._soonest = min((w.deadline for w in self._waiters.values()), default=math.inf)
+        return late

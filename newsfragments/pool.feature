@@ -1,0 +1,1 @@
+Pools keep one verdict on each server and choose by round-robin, least-connections, random, p2c, first, source, uri, header, cookie, query, maglev or ewma, with weights, backups, drain, queues, slow start, panic and ejection.
