@@ -1,0 +1,130 @@
+"""
+Small servers in threads of the test runner, for a balancer outside to send its work to.
+
+They know nothing of the balancer. HTTP answers bear the origin's name and never close by
+themselves; `delay` holds an answer back, so that a request can be in flight for as long as a test
+wants.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+from tests.live.harness import LOOPBACK
+
+
+class _Server(ThreadingHTTPServer):
+    """A client that resets its connection is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type] # typeshed: socket
+
+
+class HttpOrigin:
+    """
+    An HTTP/1.1 server on a free port that answers every request with `NAME METHOD TARGET`.
+
+    `seen` holds each request as (method, target, fields); `delay` is in seconds; `status` is what
+    it answers. Use it in a `with`.
+    """
+
+    def __init__(self, name: str, delay: float = 0.0, status: int = 200) -> None:
+        self.name, self.delay, self.status = name, delay, status
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self._server = _Server((LOOPBACK, 0), self._asked())
+        self.port: int = self._server.server_address[1]
+
+    def _asked(self) -> type[BaseHTTPRequestHandler]:
+        """What http.server wants: a class, here with its origin at hand."""
+        origin = self
+
+        class Asked(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                origin.seen.append((self.command, self.path, fields))
+                time.sleep(origin.delay)
+                body = f"{origin.name} {self.command} {self.path}\n".encode()
+                self.send_response(origin.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Nothing: the tests read `seen`."""
+
+        return Asked
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class EchoOrigin:
+    """Sends back what comes, over TCP until the client's end, and datagram by datagram over UDP."""
+
+    def __init__(self, name: str = "") -> None:
+        self.prefix = name.encode()
+        self._tcp = socket.create_server((LOOPBACK, 0))
+        self.port: int = self._tcp.getsockname()[1]
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._udp.bind((LOOPBACK, self.port))
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._tcp.accept()
+            except OSError:
+                return  # closed by __exit__
+            threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
+
+    def _echo(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.sendall(self.prefix)
+                while data := connection.recv(65536):
+                    connection.sendall(data)
+            except OSError:
+                return  # the peer reset it
+
+    def _datagrams(self) -> None:
+        while True:
+            try:
+                data, peer = self._udp.recvfrom(65536)
+                if peer is None:
+                    return  # shut down by __exit__
+                self._udp.sendto(self.prefix + data, peer)
+            except OSError:
+                return
+
+    def __enter__(self) -> Self:
+        for serve in (self._accept, self._datagrams):
+            threading.Thread(target=serve, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        for one in (self._tcp, self._udp):
+            with suppress(OSError):  # not connected: it was woken all the same
+                one.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept or recvfrom
+            one.close()
