@@ -1,0 +1,52 @@
+"""
+The makers of the kinds `tcp` and `udp`. Light: the balancers are imported when one is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+from balancer.config.schema import Section
+from balancer.interfaces import IBalancerMaker
+from balancer.relay.settings import TCP, UDP
+
+if TYPE_CHECKING:
+    from balancer.interfaces import IBalancer, IContext
+
+
+@implementer(IPlugin, IBalancerMaker)
+@frozen
+class TcpMaker:
+    """Makes the balancers of `[tcp NAME]` sections."""
+
+    kind: str = "tcp"
+    section: Section = TCP
+
+    def make(self, name: str, context: IContext) -> IBalancer:
+        """An inert balancer named `name`."""
+        from balancer.relay.service import TcpBalancer
+
+        return TcpBalancer(name, context)
+
+
+@implementer(IPlugin, IBalancerMaker)
+@frozen
+class UdpMaker:
+    """Makes the balancers of `[udp NAME]` sections."""
+
+    kind: str = "udp"
+    section: Section = UDP
+
+    def make(self, name: str, context: IContext) -> IBalancer:
+        """An inert balancer named `name`."""
+        from balancer.relay.service import UdpBalancer
+
+        return UdpBalancer(name, context)
+
+
+tcp = TcpMaker()
+udp = UdpMaker()
