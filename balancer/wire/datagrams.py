@@ -1,0 +1,283 @@
+"""
+Datagrams in batches: bound ports that answer from the address that was asked, and connected ones.
+
+Knows sockets and control messages (ip(7), ipv6(7)); what a datagram says is its owner's business.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.wire.address import Address
+from balancer.wire.interfaces import IWireReactor
+from balancer.wire.listener import CannotBind
+
+#: Datagrams read in one turn from one socket.
+DATAGRAMS_A_TURN = 64
+
+#: The largest datagram that IP carries.
+MAX_DATAGRAM = 65535
+
+#: Bytes of kernel buffer asked for: 50 ms of 1 Gb/s, doubled by the kernel for its own use.
+RECEIVE_BUFFER = 4 * 1024 * 1024
+
+# Python names them late or never: linux/in.h, linux/in6.h, asm-generic/socket.h.
+_IP_PKTINFO = 8
+_IPV6_RECVPKTINFO = 49
+_IPV6_PKTINFO = 50
+_SO_RCVBUFFORCE = 33
+_IPV4_INFO = struct.Struct("@i4s4s")
+_IPV6_INFO = struct.Struct("@16si")
+_ANCILLARY = socket.CMSG_SPACE(_IPV6_INFO.size) + socket.CMSG_SPACE(_IPV4_INFO.size)
+
+_DROPPED = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+
+_log = Logger("balancer.wire")
+
+
+def bind_udp(address: Address) -> socket.socket:
+    """A non-blocking UDP socket bound to `address`. Raises `CannotBind`."""
+    sock = None
+    try:
+        sock = socket.socket(address.family, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        if address.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _widen(sock)
+        if address.is_wildcard:
+            if address.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        sock.bind(address.sockaddr)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        raise CannotBind(address, error) from error
+    return sock
+
+
+def _widen(sock: socket.socket) -> None:
+    """Raise the receive buffer: beyond net.core.rmem_max with CAP_NET_ADMIN, else up to it."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except OSError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+@implementer(IReadDescriptor)
+class DatagramPort:
+    """
+    A bound UDP socket: every datagram goes to `received(data, peer, local)`.
+
+    `local` is None, or on a wildcard bind an opaque, hashable token of the address that was asked:
+    given back to `send`, the answer leaves from that address. Counters: `received_total`,
+    `sent_total`, `dropped_total` (sends that would have blocked or that the kernel refused).
+    """
+
+    def __init__(self, reactor: IWireReactor, sock: socket.socket, address: Address) -> None:
+        self.reactor = reactor
+        self.socket = sock
+        self.address = address
+        self.received: Callable[[bytes, Any, object], None] | None = None
+        self.received_total = 0
+        self.sent_total = 0
+        self.dropped_total = 0
+        self._errors: Callable[[OSError], None] | None = None
+        self._wildcard = address.is_wildcard
+        self._reading = False
+
+    def errors(self, callback: Callable[[OSError], None]) -> None:
+        """Tell `callback` of errors that the kernel keeps for the socket, ICMP's among them."""
+        self._errors = callback
+
+    def start(self) -> None:
+        """Begin to read; again is harmless."""
+        if not self._reading:
+            self._reading = True
+            self.reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Read no more and close; again is harmless."""
+        if self._reading:
+            self._reading = False
+            self.reactor.removeReader(self)
+        self.socket.close()
+
+    def send(self, data: bytes, peer: Any, local: object = None) -> bool:
+        """Send to `peer`, from `local` if given. False: dropped, and counted."""
+        try:
+            if local is None:
+                self.socket.sendto(data, peer)
+            else:
+                self.socket.sendmsg((data,), (self._from(local),), 0, peer)
+        except OSError:
+            self.dropped_total += 1
+            return False
+        self.sent_total += 1
+        return True
+
+    def _from(self, local: object) -> tuple[int, int, bytes]:
+        assert isinstance(local, bytes)
+        if self.address.family == socket.AF_INET6:
+            return socket.IPPROTO_IPV6, _IPV6_PKTINFO, local
+        return socket.IPPROTO_IP, _IP_PKTINFO, local
+
+    def doRead(self) -> None:
+        """Read until nothing waits, but not for ever."""
+        for _ in range(DATAGRAMS_A_TURN):
+            if not self._reading:
+                return
+            local: object = None
+            try:
+                if self._wildcard:
+                    data, ancillary, _flags, peer = self.socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
+                    local = _local(ancillary)
+                else:
+                    data, peer = self.socket.recvfrom(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if self._errors is not None:
+                    self._errors(error)
+                continue
+            self.received_total += 1
+            received = self.received
+            if received is not None:
+                try:
+                    received(data, peer, local)
+                except Exception:  # noqa: BLE001  # the reactor's edge: the port must stay
+                    _log.failure("a datagram to {address} failed", address=self.address)
+
+    def fileno(self) -> int:
+        """The file descriptor, -1 once closed."""
+        return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Whose lines these are, for Twisted's log."""
+        return f"datagrams {self.address}"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor gives everything up."""
+        self.stop()
+
+
+def _local(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
+    """The control message that makes an answer leave from where the datagram came to."""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            _device, asked, _header = _IPV4_INFO.unpack(data[: _IPV4_INFO.size])
+            # Device 0: the routing table decides, as it does for every other answer.
+            return _IPV4_INFO.pack(0, asked, b"\0\0\0\0")
+        if level == socket.IPPROTO_IPV6 and kind == _IPV6_PKTINFO:
+            asked, device = _IPV6_INFO.unpack(data[: _IPV6_INFO.size])
+            link_local = asked[0] == 0xFE and asked[1] & 0xC0 == 0x80
+            return _IPV6_INFO.pack(asked, device if link_local else 0)
+    return None
+
+
+@implementer(IReadDescriptor)
+class ConnectedDatagrams:
+    """
+    A UDP socket connected to one server: its datagrams go to `received(data)`, what ICMP said about
+    ours (`ECONNREFUSED`, `EHOSTUNREACH`, ...) to `failed(error)`, always in a later turn.
+
+    Both may be swapped. The constructor raises `OSError` when no socket can be had.
+    """
+
+    __slots__ = (
+        "_reactor",
+        "_socket",
+        "address",
+        "dropped_total",
+        "failed",
+        "received",
+    )
+
+    def __init__(
+        self,
+        reactor: IWireReactor,
+        address: Address,
+        received: Callable[[bytes], None],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        self._reactor = reactor
+        self.address = address
+        self.received = received
+        self.failed = failed
+        self.dropped_total = 0
+        self._socket = socket.socket(address.family, socket.SOCK_DGRAM)
+        try:
+            self._socket.setblocking(False)
+            self._socket.connect(address.sockaddr)
+            reactor.addReader(self)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def send(self, data: bytes) -> bool:
+        """Send to the server. False: dropped, and counted."""
+        for _ in range(2):
+            try:
+                self._socket.send(data)
+            except OSError as error:
+                if self._socket.fileno() < 0 or error.errno in _DROPPED:
+                    break
+                # Most likely what ICMP said about an earlier datagram: this one was not sent yet.
+                self._reactor.callLater(0, self._tell, error)
+            else:
+                return True
+        self.dropped_total += 1
+        return False
+
+    def close(self) -> None:
+        """Call nobody any more; again is harmless."""
+        if self._socket.fileno() >= 0:
+            self._reactor.removeReader(self)
+            self._socket.close()
+
+    def doRead(self) -> None:
+        """Read until nothing waits, but not for ever."""
+        for _ in range(DATAGRAMS_A_TURN):
+            try:
+                data = self._socket.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._tell(error)
+            else:
+                self.received(data)
+            if self._socket.fileno() < 0:
+                return
+
+    def _tell(self, error: OSError) -> None:
+        if self._socket.fileno() >= 0:
+            self.failed(error)
+
+    def fileno(self) -> int:
+        """The file descriptor, -1 once closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Whose lines these are, for Twisted's log."""
+        return f"datagrams to {self.address}"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """A stock reactor takes an ICMP error for the end, or everything is disconnected."""
+        code = 0
+        if self._socket.fileno() >= 0:
+            code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        failed = self.failed
+        closed = self._socket.fileno() < 0
+        self.close()
+        if not closed:
+            failed(OSError(code or errno.ECONNABORTED, "the socket was taken down"))

@@ -1,0 +1,237 @@
+"""
+Listening sockets: bound early, accepted from in batches, and never spun on.
+
+Knows sockets and errno; what becomes of a connection is its owner's business.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.wire.address import Address
+from balancer.wire.interfaces import IWireReactor
+from balancer.wire.seldom import Seldom
+
+#: Connections that may wait in the kernel; it takes at most net.core.somaxconn (4096).
+BACKLOG = 4096
+
+#: Connections accepted in one turn: at some 30 us each this leaves room for the others.
+ACCEPTS_A_TURN = 64
+
+#: Seconds between two lines about a shortage.
+LOG_INTERVAL = 1.0
+
+# accept(2): no room for another descriptor or socket.
+_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = Logger("balancer.wire")
+
+
+class CannotBind(Exception):
+    """An address could not be bound; `address` says which, `code` is the errno."""
+
+    def __init__(self, address: Address, error: OSError) -> None:
+        self.address = address
+        self.code = error.errno or 0
+        what = os.strerror(self.code) if self.code else str(error)
+        why = {
+            errno.EACCES: _no_access(address),
+            errno.EADDRINUSE: ": another process listens there",
+            errno.EADDRNOTAVAIL: ": no device of this machine has the address",
+        }.get(self.code, "")
+        super().__init__(f"cannot bind {address}: {what}{why}")
+
+
+def _no_access(address: Address) -> str:
+    if address.is_unix:
+        return ": the directory must be writable"
+    return ": ports below 1024 need CAP_NET_BIND_SERVICE"
+
+
+def bind_tcp(address: Address, backlog: int = BACKLOG) -> socket.socket:
+    """
+    A non-blocking socket that listens on `address` (TCP or unix). Raises `CannotBind`.
+
+    A unix socket's file that nobody listens on any more is replaced.
+    """
+    sock = None
+    try:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        if address.is_unix:
+            _clear_stale(str(address.sockaddr))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address.sockaddr)
+        sock.listen(backlog)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        raise CannotBind(address, error) from error
+    return sock
+
+
+def _clear_stale(path: str) -> None:
+    """Remove the socket file that a process left behind. One in use stays: bind(2) then says so."""
+    try:
+        if path.startswith("\0") or not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+@implementer(IReadDescriptor)
+class Listener:
+    """
+    Gives every connection that comes in on `sock` to `accepted(sock, peer)`.
+
+    `accepted` may be swapped at any time; while it is None, before `start()` and while paused,
+    connections wait in the backlog. When descriptors run out, connections are accepted and closed
+    by means of a reserved one, so that clients hear of it and the reactor does not spin.
+    """
+
+    def __init__(self, reactor: IWireReactor, sock: socket.socket, address: Address) -> None:
+        self.reactor = reactor
+        self.socket = sock
+        self.address = address
+        self.accepted_total = 0
+        self.refused_total = 0
+        self._accepted: Callable[[socket.socket, Any], None] | None = None
+        self._started = False
+        self._paused = False
+        self._reading = False
+        self._reserve: int | None = _reserve()
+        self._seldom = Seldom(LOG_INTERVAL)
+
+    @property
+    def accepted(self) -> Callable[[socket.socket, Any], None] | None:
+        """The owner: called with each new non-blocking socket and the peer's address."""
+        return self._accepted
+
+    @accepted.setter
+    def accepted(self, owner: Callable[[socket.socket, Any], None] | None) -> None:
+        self._accepted = owner
+        self._update()
+
+    def start(self) -> None:
+        """Begin to accept; again is harmless."""
+        self._started = True
+        self._update()
+
+    def pause(self) -> None:
+        """Let connections wait in the backlog."""
+        self._paused = True
+        self._update()
+
+    def resume(self) -> None:
+        """Accept again."""
+        self._paused = False
+        self._update()
+
+    def stop(self) -> None:
+        """Close the socket: the kernel refuses what comes now, and resets what still waits."""
+        self._started = False
+        self._update()
+        if self.socket.fileno() >= 0:
+            self.socket.close()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _update(self) -> None:
+        wanted = self._started and not self._paused and self._accepted is not None
+        if wanted and not self._reading:
+            self._reading = True
+            self.reactor.addReader(self)
+        elif self._reading and not wanted:
+            self._reading = False
+            self.reactor.removeReader(self)
+
+    def fileno(self) -> int:
+        """The file descriptor, -1 once closed."""
+        return self.socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Whose lines these are, for Twisted's log."""
+        return f"listener {self.address}"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor gives everything up."""
+        self.stop()
+
+    def doRead(self) -> None:
+        """Accept until nobody waits, but not for ever."""
+        for _ in range(ACCEPTS_A_TURN):
+            owner = self._accepted
+            if owner is None or not self._reading:
+                return
+            try:
+                sock, peer = self.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if not self._survived(error):
+                    return
+                continue
+            sock.setblocking(False)
+            self.accepted_total += 1
+            try:
+                owner(sock, peer)
+            except Exception:  # noqa: BLE001  # the reactor's edge: the next connection is sound
+                _log.failure("a connection to {address} failed", address=self.address)
+                sock.close()
+
+    def _survived(self, error: OSError) -> bool:
+        """Whether to accept on. Most errors belong to a connection that is gone (accept(2))."""
+        if error.errno not in _SHORTAGE:
+            return True
+        refused = self._refuse_one()
+        count = self._seldom.note(self.reactor.seconds())
+        if count:
+            _log.error(
+                "{address}: {error}; connections refused so far: {total}",
+                address=self.address,
+                error=os.strerror(error.errno or 0),
+                total=self.refused_total,
+            )
+        return refused
+
+    def _refuse_one(self) -> bool:
+        """Accept and close one connection in place of the reserved descriptor."""
+        if self._reserve is None:
+            self._reserve = _reserve()
+        if self._reserve is None:
+            return False
+        os.close(self._reserve)
+        try:
+            self.socket.accept()[0].close()
+        except OSError:
+            return False
+        else:
+            self.refused_total += 1
+            return True
+        finally:
+            self._reserve = _reserve()
+
+
+def _reserve() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

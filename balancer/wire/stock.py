@@ -1,0 +1,39 @@
+"""
+Stock Twisted factories on our listeners: twisted.web's Site for one.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+
+from balancer.wire.listener import Listener
+from balancer.wire.stream import Stream, twisted_address
+
+
+def serve(listener: Listener, factory: IProtocolFactory) -> Callable[[], None]:
+    """
+    Build a protocol of `factory` on a `Stream` for each connection to `listener`.
+
+    Becomes the listener's owner; starting and stopping it stays the caller's. Returns what gives
+    the listener up again and tells the factory so (`doStop`).
+    """
+
+    def accepted(sock: socket.socket, peer: Any) -> None:
+        protocol = factory.buildProtocol(twisted_address(peer))
+        if protocol is None:
+            sock.close()
+            return
+        Stream(listener.reactor, sock, protocol, listener.address.sockaddr, peer).start()
+
+    def give_up() -> None:
+        if listener.accepted is accepted:
+            listener.accepted = None
+        factory.doStop()
+
+    factory.doStart()
+    listener.accepted = accepted
+    return give_up
