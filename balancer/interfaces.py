@@ -8,23 +8,26 @@ Third parties write against this module alone: a kind is an `IBalancerMaker`, a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
-from balancer.config.schema import Section
-from balancer.pool.events import Event
-from balancer.pool.pool import Pool
-from balancer.wire.address import Address
-from balancer.wire.datagrams import DatagramPort
-from balancer.wire.deadlines import Wheel
-from balancer.wire.listener import Listener
-from balancer.wire.logfile import LogFile
-from balancer.wire.reactor import IWireReactor
+if TYPE_CHECKING:
+    # Every `twistd` command imports this module by way of the plugins: it stays light.
+    from twisted.internet.defer import Deferred
+
+    from balancer.config.schema import Section
+    from balancer.pool.events import Event
+    from balancer.pool.pool import Pool
+    from balancer.wire.address import Address
+    from balancer.wire.datagrams import DatagramPort
+    from balancer.wire.deadlines import Wheel
+    from balancer.wire.listener import Listener
+    from balancer.wire.logfile import LogFile
+    from balancer.wire.reactor import IWireReactor
 
 
 @frozen
@@ -79,7 +82,8 @@ class IBalancer(IService):
     One section of the site file at work.
 
     The site calls `prepare` and `commit` once before `startService`, and again at each reload.
-    `startService` begins to accept, `drain` stops accepting and waits, `stopService` ends what is left.
+    `startService` begins to accept, `drain` stops accepting and waits, `stopService` ends what is
+    left.
     """
 
     def prepare(settings: Any) -> IPrepared:
@@ -87,8 +91,8 @@ class IBalancer(IService):
         nothing that is in force. Raise `PrepareError` if that fails."""
 
     def drain() -> Deferred[None]:
-        """Stop accepting, end idle connections, and fire when no work is left. The site bounds it by
-        `drain-timeout`, and then calls `stopService`."""
+        """Stop accepting, end idle connections, and fire when no work is left. The site bounds it
+        by `drain-timeout`, and then calls `stopService`."""
 
     def status() -> Mapping[str, Any]:
         """The balancer's part of `/api/status`, ready for JSON."""
@@ -155,10 +159,10 @@ class IContext(Interface):
         """The bound UDP socket that the section claimed."""
 
     def log_file(path: str) -> LogFile:
-        """The log at `path` (`-`: standard output), shared by all who name it and reopened on USR1."""
+        """The log at `path` (`-`: standard output), shared by all who name it; USR1 reopens it."""
 
     def publish(pool: Pool, events: Sequence[Event]) -> None:
-        """Tell the site what happened in `pool`. Subscribers are called in the same reactor turn."""
+        """Tell the site what happened in `pool`. Subscribers are called in the same turn."""
 
     def subscribe(subscriber: Callable[[Published], None]) -> None:
         """Call `subscriber` for every event published from now on. It must not raise."""

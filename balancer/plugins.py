@@ -1,0 +1,127 @@
+"""
+Finds the kinds and the checks that are installed, and imports each on its first use.
+
+This room knows how makers are found (`getPlugins`); it knows nothing of what they make. A maker
+whose module does not import is listed with the reason and harms nobody but its own sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import twisted.plugins
+from attrs import define, field, frozen
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python.reflect import namedAny
+from zope.interface import implementer
+
+from balancer.interfaces import IBalancer, IBalancerMaker, ICheck, ICheckMaker, IContext
+
+if TYPE_CHECKING:
+    from balancer.config.schema import Section
+
+MakerT = TypeVar("MakerT")
+
+
+class Unloadable(Exception):
+    """A maker's module does not import; the text says which and why."""
+
+
+@define(eq=False)
+class _Lazy:
+    """An object of another module, imported when it is first asked for."""
+
+    where: str
+    """Its full Python name: `balancer.http.maker.maker`."""
+
+    _loaded: Any = field(default=None, init=False, repr=False)
+
+    def load(self) -> Any:
+        """The object. Raises `Unloadable`, whatever it is that its module raised."""
+        if self._loaded is None:
+            try:
+                self._loaded = namedAny(self.where)
+            except Exception as error:
+                msg = f"does not import from {self.where}: {type(error).__name__}: {error}"
+                raise Unloadable(msg) from error
+        return self._loaded
+
+
+@implementer(IPlugin, IBalancerMaker)
+@define(eq=False)
+class LazyBalancerMaker(_Lazy):
+    """Stands in a `twisted/plugins` file for the maker of `kind` that lies at `where`."""
+
+    kind: str = field(kw_only=True)
+
+    @property
+    def section(self) -> Section:
+        section: Section = self.load().section
+        return section
+
+    def make(self, name: str, context: IContext) -> IBalancer:
+        balancer: IBalancer = self.load().make(name, context)
+        return balancer
+
+
+@implementer(IPlugin, ICheckMaker)
+@define(eq=False)
+class LazyCheckMaker(_Lazy):
+    """Stands in a `twisted/plugins` file for the maker of the check `name` that lies at `where`."""
+
+    name: str = field(kw_only=True)
+
+    @property
+    def help(self) -> str:
+        text: str = self.load().help
+        return text
+
+    def parse(self, words: Sequence[str]) -> Callable[[IContext], ICheck]:
+        made: Callable[[IContext], ICheck] = self.load().parse(words)
+        return made
+
+
+@frozen
+class Found:
+    """What is installed: makers by kind or name, and what cannot be used, with the reason."""
+
+    balancers: Mapping[str, IBalancerMaker]
+    checks: Mapping[str, ICheckMaker]
+    broken: Mapping[str, str]
+    """`kind http` or `check http` to the reason why it cannot be used."""
+
+
+def find(package: ModuleType = twisted.plugins) -> Found:
+    """Ask `getPlugins` for the kinds and checks in `package`, and see that each can be imported."""
+    broken: dict[str, str] = {}
+    kinds, checkers = getPlugins(IBalancerMaker, package), getPlugins(ICheckMaker, package)
+    balancers = _usable(kinds, attrgetter("kind"), attrgetter("section"), "kind", broken)
+    checks = _usable(checkers, attrgetter("name"), attrgetter("help"), "check", broken)
+    return Found(balancers, checks, broken)
+
+
+def _usable(
+    makers: Iterable[MakerT],
+    name_of: Callable[[MakerT], str],
+    touch: Callable[[MakerT], object],
+    what: str,
+    broken: dict[str, str],
+) -> dict[str, MakerT]:
+    """The makers by name. The first of a name stays; `broken` learns of the others."""
+    found: dict[str, MakerT] = {}
+    for maker in makers:
+        name = name_of(maker)
+        label = f"{what} {name}"
+        if name in found:
+            broken[f"second {label}"] = f"{maker!r} has the name of {found[name]!r}, which is used"
+            continue
+        try:
+            touch(maker)
+        except Exception as error:  # noqa: BLE001 - a third party's maker may raise anything
+            broken[label] = str(error) or type(error).__name__
+            continue
+        found[name] = maker
+    return found

@@ -1,0 +1,329 @@
+"""
+The sections that belong to the site itself, declared: `[site]`, `[pool NAME]`, and the kinds of the
+contract that this version does not have. Pure: it reads texts and gives values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from balancer.config.schema import Claim, Section, option
+from balancer.config.values import (
+    Endpoint,
+    Misspelt,
+    NotBuilt,
+    Unreadable,
+    choice,
+    duration,
+    duration_within,
+    endpoint,
+    free_text,
+    integer,
+    listen_endpoint,
+    modifiers,
+    name,
+    one_of,
+    or_off,
+    path,
+    percent,
+)
+from balancer.pool.settings import ALGORITHMS, WITH_ARGUMENT, Algorithm, Ejection
+
+MAX_WEIGHT = 256
+"""The greatest weight of a server, as HAProxy's."""
+
+LATER_CHECKS = frozenset(("agent", "dns"))
+
+
+@frozen
+class ServerLine:
+    """One line of a pool's option `servers`."""
+
+    name: str
+    endpoint: Endpoint
+    weight: int = 1
+    backup: bool = False
+    max_connections: int = 0
+    disabled: bool = False
+
+
+@frozen
+class CheckLine:
+    """The option `check`: the name of the check, the words for its maker, the port to ask."""
+
+    name: str
+    words: tuple[str, ...] = ()
+    port: int | None = None
+
+
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
+
+
+def words_of(text: str) -> list[str]:
+    """`text` cut at blanks; double quotes hold a word with blanks together, and are taken away."""
+    if text.count('"') % 2:
+        raise Unreadable("a closing quote")
+    return [word.replace('"', "") for word in _WORD.findall(text)]
+
+
+_SERVER = "NAME ADDRESS:PORT and its options, such as 'a 192.0.2.1:80 weight=2'"
+_count = integer(1, 1_000_000)
+_port = integer(1, 65535)
+
+
+def server_line(text: str) -> ServerLine:
+    """`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled]`."""
+    words = text.split()
+    if len(words) < 2:
+        raise Unreadable(_SERVER)
+    found = modifiers(
+        words[2:],
+        {"weight": integer(0, MAX_WEIGHT), "max-connections": _count},
+        flags=("backup", "disabled"),
+        later=("tls", "sni", "place"),
+    )
+    return ServerLine(
+        name=name(words[0]),
+        endpoint=_server_endpoint(words[1]),
+        weight=found.get("weight", 1),
+        backup="backup" in found,
+        max_connections=found.get("max-connections", 0),
+        disabled="disabled" in found,
+    )
+
+
+def _server_endpoint(text: str) -> Endpoint:
+    found = endpoint(text)
+    if not found.port and not found.host.startswith("unix:"):
+        raise Unreadable("ADDRESS:PORT, with a port above 0", text)
+    return found
+
+
+def algorithm(text: str) -> Algorithm:
+    """`round-robin`, or `header:NAME` and the like for those that take a name."""
+    word, colon, argument = text.partition(":")
+    if word not in ALGORITHMS:
+        raise Misspelt(one_of(ALGORITHMS), word, ALGORITHMS)
+    if word in WITH_ARGUMENT and not argument:
+        raise Unreadable(f"{word}:NAME")
+    if colon and word not in WITH_ARGUMENT:
+        raise Unreadable(f"{word} without ':'")
+    return Algorithm(word, argument)
+
+
+def check_line(text: str) -> CheckLine:
+    """`none`, or the name of a check and its words; `port=N` may stand among them."""
+    words = words_of(text)
+    if not words:
+        raise Unreadable("a check such as tcp, 'http GET /' or none")
+    if words[0] in LATER_CHECKS:
+        raise NotBuilt(words[0])
+    if words[0] == "none" and len(words) > 1:
+        raise Unreadable("none alone")
+    ports = [word for word in words[1:] if word.startswith("port=")]
+    if len(ports) > 1:
+        raise Unreadable("port= once", ports[1])
+    return CheckLine(
+        name=words[0],
+        words=tuple(word for word in words[1:] if word not in ports),
+        port=_port(ports[0].removeprefix("port=")) if ports else None,
+    )
+
+
+_EJECT = re.compile(r"(\S+) in (\S+) for (\S+)")
+
+
+def ejection(text: str) -> Ejection:
+    """`5 in 10s for 30s`: after 5 failures within 10 s a server gets nothing for 30 s."""
+    match = _EJECT.fullmatch(text)
+    if match is None:
+        raise Unreadable("'N in TIME for TIME' such as '5 in 10s for 30s'")
+    return Ejection(_count(match[1]), _positive(match[2]), _positive(match[3]))
+
+
+_positive = duration_within("1ms", "366d")
+
+
+@frozen
+class SiteSettings:
+    """`[site]`: what holds for all of it."""
+
+    name: str | None = option(
+        free_text, help="The site's name in the API and the logs. The host's name by default."
+    )
+    admin: Endpoint | None = option(
+        or_off(listen_endpoint),
+        default="127.0.0.1:9180",
+        help="Where `/metrics`, `/api/status` and `/healthz` are served; `off` for nowhere.",
+    )
+    drain_timeout: float = option(
+        duration,
+        default="30s",
+        help="How long a stop waits for connections in progress before it ends them.",
+    )
+    log_level: str = option(
+        choice("info", later=("debug", "warn", "error")),
+        default="info",
+        help="The least level that is logged.",
+    )
+    control: str | None = option(path, later=True, help="The unix socket for lbctl.")
+    workers: str = option(
+        free_text, default="off", later=True, help="How many processes carry traffic."
+    )
+    state: str | None = option(path, later=True, help="The directory for what must survive.")
+    geo: str | None = option(path, later=True, help="A database of places in mmdb format.")
+    resolvers: str | None = option(
+        free_text, later=True, help="The DNS servers that are asked for servers' names."
+    )
+    admin_token_file: str | None = option(
+        path, later=True, help="A file with the token that control verbs over HTTP need."
+    )
+
+
+@frozen
+class PoolSection:
+    """`[pool NAME]`: servers that are equal, and how one of them is chosen."""
+
+    servers: tuple[ServerLine, ...] = option(
+        server_line,
+        lines=True,
+        required=True,
+        help="`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled]`. ADDRESS is "
+        "IPv4, [IPv6], a DNS name, or unix:PATH. weight=0 gives it no new work. A backup server "
+        "gets work only while no other server can.",
+    )
+    algorithm: Algorithm = option(
+        algorithm,
+        default="round-robin",
+        help="How a server is chosen: round-robin, least-connections, random, p2c, first, source, "
+        "uri, header:NAME, cookie:NAME, query:NAME, maglev or ewma. See docs/algorithms.md.",
+    )
+    check: CheckLine = option(
+        check_line,
+        default="tcp",
+        help="How a server's health is asked: `tcp`, `http GET /path expect=200-399 host=NAME "
+        "body=REGEX`, `https ...`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
+        "asks another port than the server's.",
+    )
+    interval: float = option(
+        _positive, default="2s", help="The time between two checks of a server."
+    )
+    timeout: float = option(_positive, default="1s", help="After this time a check has failed.")
+    rise: int = option(
+        integer(1, 1000), default="2", help="Passed checks in a row until a server is up."
+    )
+    fall: int = option(
+        integer(1, 1000), default="3", help="Failed checks in a row until a server is down."
+    )
+    fast_interval: float | None = option(
+        _positive, help="The interval while a verdict is pending. `interval` by default."
+    )
+    eject: Ejection | None = option(
+        or_off(ejection),
+        default="off",
+        help="`N in TIME for TIME`: a server that failed N requests within the first time gets "
+        "none for the second time.",
+    )
+    slow_start: float = option(
+        duration,
+        default="0",
+        help="The time over which a server that came up grows from a tenth of its weight to all.",
+    )
+    panic: float = option(
+        percent,
+        default="0%",
+        help="When a smaller share of the servers is usable, all are used, whatever checks say.",
+    )
+    connect_timeout: float = option(
+        _positive, default="5s", help="How long a connection to a server may take."
+    )
+    retries: int = option(
+        integer(0, 100),
+        default="2",
+        help="How many other servers are tried for one request or connection.",
+    )
+    queue: int = option(
+        integer(0, 1_000_000),
+        default="0",
+        help="How many requests may wait while every server is at its max-connections.",
+    )
+    queue_timeout: float = option(
+        _positive, default="5s", help="How long a request may wait there."
+    )
+    seed: str | None = option(
+        free_text,
+        help="The seed of the consistent hashing; the nodes of one site need the same. The pool's "
+        "name by default.",
+    )
+    sticky: str = option(free_text, default="off", later=True, help="Keep a client on its server.")
+    tls_ca: str | None = option(
+        path, later=True, help="The authority of the servers' certificates."
+    )
+    tls_cert: str | None = option(path, later=True, help="The certificate shown to servers.")
+    tls_verify: str | None = option(
+        free_text, later=True, help="Whether servers must prove themselves."
+    )
+    fallback: str | None = option(
+        free_text, later=True, help="The pool that takes over when this one is down."
+    )
+    retry_budget: str | None = option(
+        free_text, later=True, help="The greatest share of requests that may be retries."
+    )
+    hedge: str = option(
+        free_text, default="off", later=True, help="Ask a second server when the first is slow."
+    )
+    breaker: str = option(
+        free_text, default="off", later=True, help="Stop asking servers that only fail."
+    )
+
+
+def _site_claims(settings: SiteSettings) -> Iterable[Claim]:
+    if settings.admin is not None:
+        yield Claim("tcp", settings.admin.host, settings.admin.port, "admin")
+
+
+def _pool_relations(settings: PoolSection) -> Iterable[tuple[str, int, str]]:
+    """What a pool's options must be to each other: (option, line of it, problem)."""
+    seen: dict[str, int] = {}
+    for index, server in enumerate(settings.servers):
+        if server.name in seen:
+            text = f"expected each server's name once, got {server.name!r} again"
+            yield "servers", index, text
+        seen.setdefault(server.name, index)
+
+
+@frozen
+class Nothing:
+    """The options of a kind that is not built: none is read."""
+
+
+SITE = Section(
+    kind="site",
+    settings=SiteSettings,
+    named=False,
+    help="What holds for the whole site.",
+    claims=_site_claims,
+)
+
+POOL = Section(
+    kind="pool",
+    settings=PoolSection,
+    help="Servers that do the same work, and how one of them is chosen.",
+    check=_pool_relations,
+)
+
+LATER = tuple(
+    Section(kind=kind, settings=Nothing, help=text, later=True)
+    for kind, text in (
+        ("dns", "An authoritative DNS zone whose answers follow the verdicts."),
+        ("place", "A place that clients belong to."),
+        ("subdomains", "A name of its own for each server of a pool."),
+        ("ecmp", "Equal-cost next hops."),
+        ("anycast", "Prefixes that are announced while they are served."),
+        ("policy", "Rules that several sections share."),
+    )
+)
+"""Kinds of the contract that are not in this version."""

@@ -1,0 +1,156 @@
+"""
+`twistd lb`: its options, the service that it runs, its signals and its exit codes.
+
+Exit codes: 0 stopped, 1 bad site file or options, 2 an address could not be bound or a privilege
+lacks. All of that is found out in `makeService`, which `twistd` calls before it goes to the
+background, so that the one who started it is told.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+
+from balancer import plugins
+from balancer.interfaces import PrepareError
+from balancer.site.plan import BadSite, Makers, Plan, read
+from balancer.site.service import SiteService
+from balancer.wire import reactor as wire_reactor
+from balancer.wire.listener import CannotBind
+
+EXIT_BAD_SITE = 1
+EXIT_CANNOT_BIND = 2
+
+MAX_SITE_FILE = 16 * 1024 * 1024
+"""A site file is read whole: 20,000 lines are about 1 MiB."""
+
+log = Logger()
+
+
+def makers() -> Makers:
+    """What is installed, as the plan wants it."""
+    found = plugins.find()
+    return Makers(found.balancers, found.checks, found.broken)
+
+
+def load(path: str, made: Makers) -> Plan:
+    """The plan of the site file at `path`. Raises `BadSite`, or OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        data = file.read(MAX_SITE_FILE + 1)
+    if len(data) > MAX_SITE_FILE:
+        raise OSError(f"{path} is larger than {MAX_SITE_FILE} bytes")
+    return read(data.decode("utf-8", "surrogateescape"), path, made)
+
+
+class Options(usage.Options):
+    """The command line of `twistd lb`."""
+
+    synopsis = "[--config FILE] [--check]"
+    longdesc = "Balances load as a site file says. docs/reference.md has every option of the file."
+
+    optFlags: ClassVar = [
+        ["check", None, "Report every error of the site file and exit, 1 if any; start nothing."],
+    ]
+    optParameters: ClassVar = [
+        ["config", "c", "conf/site.ini", "The site file."],
+    ]
+
+    plan: Plan
+    made: Makers
+
+    def opt_version(self) -> NoReturn:
+        """Print the balancer's version and exit."""
+        from balancer import __version__
+
+        print(f"balancer {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read the site file: here, so that the pid file of a running twistd does not matter."""
+        path = self["config"]
+        self.made = makers()
+        try:
+            self.plan = load(path, self.made)
+        except BadSite as bad:
+            _leave(EXIT_BAD_SITE, *map(str, bad.problems))
+        except OSError as error:
+            reason = error.strerror or error
+            _leave(EXIT_BAD_SITE, f"{path}: expected a site file that can be read: {reason}")
+        for warning in self.plan.warnings:
+            print(f"{warning} (warning)", file=sys.stderr)
+        if self["check"]:
+            print(f"{path}: ok")
+            raise SystemExit(0)
+
+
+def _leave(code: int, *lines: str) -> NoReturn:
+    for line in lines:
+        print(line.encode("utf-8", "replace").decode("utf-8"), file=sys.stderr)
+    sys.stderr.flush()
+    raise SystemExit(code)
+
+
+def makeService(options: Options) -> SiteService:
+    """The site of the file that `options` read, its sockets bound. Exits with 2 if that fails."""
+    wire_reactor.install()
+    from twisted.internet import reactor
+
+    live: Any = reactor
+    try:
+        site = SiteService(live, options.plan, options.made)
+    except CannotBind as cannot:
+        _leave(EXIT_CANNOT_BIND, f"{options.plan.path}: {cannot}")
+    except PrepareError as error:
+        _leave(EXIT_BAD_SITE, f"{options.plan.path}: {error}")
+    live.callWhenRunning(Signals(live, site).install)
+    return site
+
+
+class Signals:
+    """
+    What the process does at signals. Installed once the reactor runs, since Twisted overwrites what
+    was there before; so a clean stop exits 0.
+    """
+
+    def __init__(self, reactor: Any, site: SiteService) -> None:
+        self._reactor = reactor
+        self._site = site
+        self._leaving = False
+
+    def install(self) -> None:
+        """Take over SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2."""
+        actions: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self._leave,
+            signal.SIGINT: self._leave,
+            signal.SIGHUP: lambda: self._not_yet("SIGHUP (reload)"),
+            signal.SIGUSR1: self._site.reopen_logs,
+            signal.SIGUSR2: lambda: self._not_yet("SIGUSR2 (a successor)"),
+        }
+        for number, action in actions.items():
+            signal.signal(number, self._caller(action))
+
+    def _caller(self, action: Callable[[], None]) -> Callable[[int, object], None]:
+        return lambda number, frame: self._reactor.callFromThread(action)
+
+    def _leave(self) -> None:
+        """Drain, then stop; the second signal stops at once."""
+        if self._leaving:
+            log.info("stopping without waiting any longer")
+            self._stop()
+            return
+        self._leaving = True
+        drained: Deferred[None] = self._site.drain()
+        drained.addBoth(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+    def _not_yet(self, what: str) -> None:
+        log.warn("{what} is not in this version: nothing changed", what=what)

@@ -1,0 +1,1 @@
+`twistd lb --config FILE` reads one site file, shows all its errors at once with their lines, binds every listener before it goes to the background, serves `/metrics`, `/api/status` and `/healthz`, and drains at SIGTERM.

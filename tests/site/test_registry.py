@@ -1,0 +1,82 @@
+"""Health by name, and events that are numbered and told in the same call."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.interfaces import Published
+from balancer.pool.events import WentDown, WentUp
+from balancer.pool.pool import Pool
+from balancer.pool.settings import PoolSettings, ServerSettings
+from balancer.site.registry import KEPT_EVENTS, Registry
+
+
+def pool(name: str) -> Pool:
+    """A pool of one server that is up."""
+    made = Pool(PoolSettings(name), [(ServerSettings("a"), None)], 0.0, Random(1))
+    made.trust_all(0.0)
+    return made
+
+
+def take_down(of: Pool) -> None:
+    """Fail the only server as often as it takes."""
+    for _ in range(of.settings.fall):
+        of.record(of.servers[0], False, "refused", 1.0)
+
+
+class Health(SynchronousTestCase):
+    """A balancer is as healthy as the best of its pools."""
+
+    def setUp(self) -> None:
+        self.one, self.two = pool("one"), pool("two")
+        self.registry = Registry(
+            {"one": self.one, "two": self.two},
+            {"http:x": ("one", "two"), "tcp:y": ("one",), "demo:z": ()},
+        )
+
+    def test_all_up(self) -> None:
+        """With every server up, all are healthy."""
+        self.assertTrue(self.registry.healthy())
+        self.assertTrue(self.registry.health("one"))
+
+    def test_one_pool_is_enough(self) -> None:
+        """A balancer that uses two pools is healthy while one has a server."""
+        take_down(self.one)
+        self.assertFalse(self.registry.health("one"))
+        self.assertFalse(self.registry.health("tcp:y"))
+        self.assertTrue(self.registry.health("http:x"))
+        self.assertFalse(self.registry.healthy())
+
+    def test_needs_no_pool(self) -> None:
+        """A balancer without pools is healthy."""
+        take_down(self.one)
+        take_down(self.two)
+        self.assertTrue(self.registry.health("demo:z"))
+
+    def test_unknown_name(self) -> None:
+        """A name that nobody has is a KeyError."""
+        self.assertRaises(KeyError, self.registry.health, "http:none")
+
+
+class Events(SynchronousTestCase):
+    """What is published reaches every subscriber at once."""
+
+    def test_numbered(self) -> None:
+        """Events get rising numbers and the time of their publication."""
+        registry = Registry({}, {})
+        seen: list[Published] = []
+        registry.subscribe(seen.append)
+        registry.publish("p", [WentUp("p/a"), WentDown("p/b", "refused")], 12.5)
+        self.assertEqual(
+            [(each.id, each.at, each.pool) for each in seen], [(1, 12.5, "p"), (2, 12.5, "p")]
+        )
+        self.assertEqual(list(registry.events), seen)
+
+    def test_bounded(self) -> None:
+        """Only the latest are kept."""
+        registry = Registry({}, {})
+        registry.publish("p", [WentUp("p/a")] * (KEPT_EVENTS + 5), 0.0)
+        self.assertEqual(len(registry.events), KEPT_EVENTS)
+        self.assertEqual(registry.events[-1].id, KEPT_EVENTS + 5)

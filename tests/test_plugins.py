@@ -1,0 +1,105 @@
+"""Kinds and checks are found where Twisted finds plugins, and a broken one harms only itself."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from balancer.interfaces import IBalancerMaker, ICheckMaker
+from balancer.plugins import Found, LazyBalancerMaker, LazyCheckMaker, Unloadable, find
+
+OWN_KINDS = {"http", "tcp", "udp", "demo"}
+OWN_CHECKS = {"tcp", "udp", "exec", "http", "https"}
+
+THIRD_PARTY = """
+from balancer.plugins import LazyBalancerMaker, LazyCheckMaker
+good = LazyBalancerMaker("tests.test_plugins.GOOD", kind="good")
+again = LazyBalancerMaker("tests.test_plugins.GOOD", kind="good")
+broken = LazyBalancerMaker("no.such.module", kind="broken")
+check = LazyCheckMaker("tests.test_plugins.none_such", name="check")
+"""
+
+
+class Good:
+    """Stands for a maker: all that `find` asks of it is its section."""
+
+    section = "a section"
+
+
+GOOD = Good()
+
+
+class Installed(SynchronousTestCase):
+    """What this distribution brings."""
+
+    def test_kinds(self) -> None:
+        """Every kind of this version is found, and declares a section of its own name."""
+        found = find()
+        self.assertLessEqual(OWN_KINDS, set(found.balancers))
+        for kind, maker in found.balancers.items():
+            self.assertEqual(maker.section.kind, kind)
+            verifyObject(IBalancerMaker, maker)
+
+    def test_checks(self) -> None:
+        """Every check of this version is found, and says what may follow its name."""
+        found = find()
+        self.assertLessEqual(OWN_CHECKS, set(found.checks))
+        for maker in found.checks.values():
+            verifyObject(ICheckMaker, maker)
+            self.assertIsInstance(maker.help, str)
+
+    def test_nothing_is_broken(self) -> None:
+        """Nothing that this distribution brings fails to import."""
+        self.assertEqual(dict(find().broken), {})
+
+
+class ThirdParties(SynchronousTestCase):
+    """A package of plugins as another distribution would bring it."""
+
+    def found(self) -> Found:
+        """What `find` makes of a package with the plugin file `THIRD_PARTY`."""
+        directory = Path(self.mktemp()).absolute()
+        package = directory / "third_party_plugins"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "third.py").write_text(THIRD_PARTY)
+        self.patch(sys, "path", [str(directory), *sys.path])
+        self.addCleanup(self.forget)
+        return find(import_module("third_party_plugins"))
+
+    def forget(self) -> None:
+        """Leave no module of the package behind."""
+        for name in [name for name in sys.modules if name.startswith("third_party_plugins")]:
+            del sys.modules[name]
+
+    def test_works(self) -> None:
+        """Its kind is found beside others that are broken."""
+        self.assertEqual(set(self.found().balancers), {"good"})
+
+    def test_broken_is_listed(self) -> None:
+        """A kind and a check that do not import are listed with the reason."""
+        broken = self.found().broken
+        self.assertIn("does not import from no.such.module: ", broken["kind broken"])
+        self.assertIn("tests.test_plugins.none_such", broken["check check"])
+
+    def test_second_of_a_name(self) -> None:
+        """Of two kinds of one name the first is used, and the second listed."""
+        self.assertIn("second kind good", self.found().broken)
+
+
+class Lazy(SynchronousTestCase):
+    """A maker that is imported on its first use."""
+
+    def test_not_before(self) -> None:
+        """Making the stand-in imports nothing."""
+        LazyBalancerMaker("no.such.module", kind="x")
+        LazyCheckMaker("no.such.module", name="x")
+
+    def test_reason(self) -> None:
+        """A module that does not import raises Unloadable with the module's own words."""
+        error = self.assertRaises(Unloadable, LazyCheckMaker("no.such.m", name="x").parse, ())
+        self.assertIn("no.such.m", str(error))
