@@ -1,1 +1,1 @@
-"""The same load on us and on our peers, one after the other."""
+"""Compares the balancer with nginx and HAProxy: the same core, load and run; ratios printed."""

@@ -1,0 +1,156 @@
+"""
+`python -m tests.bench [--quick] [--write] [--only http,udp] [--profile http]`
+
+The proxies run side by side on one core, and the load goes to one after the other, round by round:
+on a noisy machine the ratios of one round still hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import pstats
+import resource
+import signal
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.copyright import version as twisted_version
+
+from tests.bench.load import KINDS, Held, Kind, Result, idle
+from tests.bench.measure import model
+from tests.bench.peers import Peers, file_limit, missing, versions
+from tests.bench.table import Report, insert, page
+from tests.live.harness import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+PROXIES = ("nginx", "haproxy", "balancer")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--write", action="store_true", help="put the tables into " + PAGE.name)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
+    parser.add_argument("--only", default="", help="loads, by commas, of: "
+                        + " ".join(kind.name for kind in KINDS) + " idle")
+    parser.add_argument("--proxies", default=",".join(PROXIES), help="by commas")
+    parser.add_argument("--profile", default="", metavar="LOAD",
+                        help="run the balancer alone under cProfile with this load")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 1, 2.0
+    options.proxies = options.proxies.split(",")
+    known = {kind.name for kind in KINDS} | {"idle"}
+    options.only = set(options.only.split(",")) if options.only else known
+    for name in options.only | ({options.profile} - {""}):
+        if name not in known:
+            parser.error(f"expected one of {' '.join(sorted(known))}, got {name!r}")
+    return options
+
+
+def measure(directory: Path, kinds: Sequence[Kind], options: argparse.Namespace,
+            ) -> dict[str, dict[str, list[Result]]]:
+    """Every load on every proxy, round by round."""
+    runs: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    peers = Peers(directory)
+    try:
+        peers.origin()
+        running = [peers.start(name) for name in options.proxies]
+        for round in range(options.rounds + 1):
+            for kind in kinds:
+                for peer in running:
+                    if peer.name not in kind.peers:
+                        continue
+                    warming = round == 0
+                    result = kind.run(peer, directory, 1.0 if warming else options.seconds)
+                    if not warming:
+                        runs[kind.name][peer.name].append(result)
+                        say(f"{round}/{options.rounds} {kind.name:8}{peer.name:10}"
+                            f"{result.cpu.both * 1e6:8.1f} us {result.rate:10,.0f}/s"
+                            f"{result.errors:6} errors")
+    finally:
+        peers.end()
+    return runs
+
+
+def hold(directory: Path, proxies: Sequence[str]) -> dict[str, Held]:
+    """Idle connections on each proxy, freshly started."""
+    held = {}
+    for name in proxies:
+        peers = Peers(directory)
+        try:
+            peers.origin()
+            held[name] = idle(peers.start(name))
+            say(f"idle {name:10}{held[name].standing} standing, {held[name].after / 2**20:.1f} MiB")
+        finally:
+            peers.end()
+    return held
+
+
+def profile(directory: Path, kind: Kind, seconds: float) -> None:
+    """Where the balancer's time goes under one load, by function. cProfile itself costs a lot."""
+    stats = directory / "profile"
+    peers = Peers(directory)
+    try:
+        peers.origin()
+        peer = peers.start("balancer", f"--profile={stats}", "--profiler=cprofile", "--savestats")
+        result = kind.run(peer, directory, seconds)
+        say(f"{kind.name}: {result.cpu.both * 1e6:.1f} us under the profiler")
+        peer.process.signal(signal.SIGTERM)
+        peer.process.wait()
+    finally:
+        peers.end()
+    pstats.Stats(str(stats)).sort_stats("tottime").print_stats(40)
+
+
+def say(text: str) -> None:
+    """Progress: to the standard error, so that the tables alone are the output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Measure, print, and write if asked to; the exit status."""
+    options = arguments()
+    lacking = missing()
+    if lacking:
+        say("missing: apt-get install " + " ".join(lacking))
+        return 2
+    if (os.cpu_count() or 1) < 2:
+        say("needs two cores: one for the proxy, one for the load and the origin")
+        return 2
+    resource.setrlimit(resource.RLIMIT_NOFILE, (file_limit(), file_limit()))
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)  # nginx started by root works as nobody
+        if options.profile:
+            kind = next(kind for kind in KINDS if kind.name == options.profile)
+            profile(directory, kind, options.seconds)
+            return 0
+        kinds = [kind for kind in KINDS if kind.name in options.only]
+        runs = measure(directory, kinds, options) if kinds else {}
+        held = hold(directory, options.proxies) if "idle" in options.only else {}
+    report = Report(
+        runs=runs,
+        idle=held,
+        machine=f"{model()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        versions=f"{versions()}, Python {platform.python_version()}, "
+                 f"Twisted {twisted_version}",
+        command="make bench" + (" QUICK=1" if options.quick else ""),
+    )
+    tables = page(report)
+    print(tables)
+    if options.write:
+        PAGE.write_text(insert(PAGE.read_text(), tables))
+        say(f"written to {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
