@@ -104,7 +104,7 @@ def close(peer: Peer, directory: Path, seconds: float) -> Result:
 
 
 def small(peer: Peer, directory: Path, seconds: float) -> Result:
-    """Small messages through the TCP relay; one piece is a request of 48 bytes and its answer."""
+    """Small messages through the TCP relay; one piece is a request of 32 bytes and its answer."""
     return wrk(peer, peer.tcp, script(directory, "small", {"Host": "origin"}), seconds)
 
 
