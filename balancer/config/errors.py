@@ -27,10 +27,13 @@ class Unreadable(ValueError):
 
 
 class Misspelt(Unreadable):
-    """`word` is none of the `known` words; the nearest of them is offered."""
+    """`word` is none of the `known` words; the nearest of them is offered. `got` is what is shown
+    when that is more than the word."""
 
-    def __init__(self, expected: str, word: str, known: Iterable[str]) -> None:
-        super().__init__(expected, word)
+    def __init__(
+        self, expected: str, word: str, known: Iterable[str], got: str | None = None
+    ) -> None:
+        super().__init__(expected, word if got is None else got)
         self.word = word
         self.known = tuple(known)
 

@@ -80,12 +80,13 @@ def decode(data: bytes) -> str:
 
 def quoted(text: str) -> str:
     """`text` in single quotes as messages show it: cut to 80 characters, controls escaped."""
-    return "'" + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut(text)) + "'"
+    return f"'{shown(text)}'"
 
 
-def cut(text: str) -> str:
-    """`text`, with three dots for what is beyond 80 characters."""
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+def shown(text: str) -> str:
+    """`text` with three dots for what is beyond 80 characters, and nothing invisible in it."""
+    text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read(text: str) -> RawFile:
@@ -150,7 +151,7 @@ class _Reader:
         indent = len(line) - len(line.lstrip())
         if self.option is not None and indent > self.indent:
             if fault:
-                self.complain(number, fault, self.option.name)
+                self.complain(number, fault, self.option.name if self.option.kept else "")
             else:
                 self.option.lines.append((number, bare))
             return

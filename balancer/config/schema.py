@@ -24,7 +24,7 @@ from balancer.config.declare import (
     options_of,
 )
 from balancer.config.errors import Misspelt, NotBuilt, Unreadable
-from balancer.config.ini import cut, quoted
+from balancer.config.ini import quoted, shown
 from balancer.config.spelling import nearest
 from balancer.config.values import name as section_name
 
@@ -41,12 +41,12 @@ __all__ = [
     "Section",
     "SiteFile",
     "Unreadable",
-    "cut",
     "nearest",
     "option",
     "options_of",
     "quoted",
     "read",
+    "shown",
 ]
 
 _NOT_BUILT = "not in this version"
@@ -66,8 +66,8 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
-        section = f"[{cut(self.section)}]" if self.section else ""
-        where = f"{section} {cut(self.option)}".strip()
+        section = f"[{shown(self.section)}]" if self.section else ""
+        where = f"{section} {shown(self.option)}".strip()
         return ": ".join(filter(None, (f"{self.path}:{self.line}", where, self.text)))
 
 

@@ -161,7 +161,7 @@ def or_off(parser: Callable[[str], T]) -> Callable[[str], T | None]:
             return parser(text)
         except Misspelt as error:
             known = (*error.known, "off")
-            raise Misspelt(f"{error.expected}, or off", error.word, known) from None
+            raise Misspelt(f"{error.expected}, or off", error.word, known, error.got) from None
         except Unreadable as error:
             raise Unreadable(f"{error.expected}, or off", error.got, error.meant) from None
 
@@ -219,5 +219,5 @@ def modifiers(
             found[key] = True
         else:
             offered = [*(f"{k}=" for k in keys), *flags]
-            raise Misspelt(one_of(offered or ["nothing more"]), word, offered)
+            raise Misspelt(one_of(offered or ["nothing more"]), key + equals, offered, word)
     return found
