@@ -71,7 +71,7 @@ def _facts(declared: Declared) -> str:
     if declared.unit:
         facts.append(f"Unit: {declared.unit}")
     if declared.lines:
-        facts.append("One a line; may have several lines")
+        facts.append("One a line, and as many lines as are needed")
     if declared.keyed:
         facts.append("May stand once for each KEY")
     facts.append(_default(declared))
@@ -96,5 +96,5 @@ def _later(sections: Sequence[Section]) -> Iterator[str]:
         elif names:
             lines.append(f"- `{title(section)}`: {', '.join(names)}")
     if lines:
-        intro = "These are errors wherever they stand; they are never accepted and ignored.\n"
+        intro = "To use one of these is an error: nothing is accepted and then ignored.\n"
         yield "\n".join(["## Not in this version\n", intro, *lines, ""])

@@ -17,7 +17,7 @@ Servers.
 Who.
 
 - Expects a server such as 'a weight=2'.
-- One a line; may have several lines.
+- One a line, and as many lines as are needed.
 - Required.
 
 ### `rise`
