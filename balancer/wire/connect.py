@@ -54,7 +54,7 @@ class ConnectFailed(ConnectError):
         self.address = address
         self.code = code
         self.reason = reason or os.strerror(code).lower()
-        super().__init__(code, self.reason)  # type: ignore[no-untyped-call]  # untyped in Twisted
+        super().__init__(code, self.reason)
 
     def __str__(self) -> str:
         return f"{self.address}: {self.reason}"

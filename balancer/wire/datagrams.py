@@ -1,14 +1,13 @@
 """
 Datagrams in batches: bound ports that answer from the address that was asked, and connected ones.
 
-Knows sockets and control messages (ip(7), ipv6(7)); what a datagram says is its owner's business.
+Knows sockets; what a datagram says is its owner's business.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from zope.interface import implementer
 from balancer.wire.address import Address
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.listener import CannotBind
+from balancer.wire.pktinfo import ANCILLARY_SIZE, ask_for, local_of, reply_from
 
 #: Datagrams read in one turn from one socket.
 DATAGRAMS_A_TURN = 64
@@ -30,14 +30,8 @@ MAX_DATAGRAM = 65535
 #: Bytes of kernel buffer asked for: 50 ms of 1 Gb/s, doubled by the kernel for its own use.
 RECEIVE_BUFFER = 4 * 1024 * 1024
 
-# Python names them late or never: linux/in.h, linux/in6.h, asm-generic/socket.h.
-_IP_PKTINFO = 8
-_IPV6_RECVPKTINFO = 49
-_IPV6_PKTINFO = 50
+# linux/socket.h; Python does not name it.
 _SO_RCVBUFFORCE = 33
-_IPV4_INFO = struct.Struct("@i4s4s")
-_IPV6_INFO = struct.Struct("@16si")
-_ANCILLARY = socket.CMSG_SPACE(_IPV6_INFO.size) + socket.CMSG_SPACE(_IPV4_INFO.size)
 
 _DROPPED = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
@@ -54,10 +48,7 @@ def bind_udp(address: Address) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _widen(sock)
         if address.is_wildcard:
-            if address.family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-            else:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            sock.setsockopt(*ask_for(address.family))
         sock.bind(address.sockaddr)
     except OSError as error:
         if sock is not None:
@@ -119,18 +110,14 @@ class DatagramPort:
             if local is None:
                 self.socket.sendto(data, peer)
             else:
-                self.socket.sendmsg((data,), (self._from(local),), 0, peer)
+                assert isinstance(local, bytes)
+                control = reply_from(self.address.family, local)
+                self.socket.sendmsg((data,), (control,), 0, peer)
         except OSError:
             self.dropped_total += 1
             return False
         self.sent_total += 1
         return True
-
-    def _from(self, local: object) -> tuple[int, int, bytes]:
-        assert isinstance(local, bytes)
-        if self.address.family == socket.AF_INET6:
-            return socket.IPPROTO_IPV6, _IPV6_PKTINFO, local
-        return socket.IPPROTO_IP, _IP_PKTINFO, local
 
     def doRead(self) -> None:
         """Read until nothing waits, but not for ever."""
@@ -140,8 +127,10 @@ class DatagramPort:
             local: object = None
             try:
                 if self._wildcard:
-                    data, ancillary, _flags, peer = self.socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
-                    local = _local(ancillary)
+                    data, ancillary, _flags, peer = self.socket.recvmsg(
+                        MAX_DATAGRAM, ANCILLARY_SIZE
+                    )
+                    local = local_of(ancillary)
                 else:
                     data, peer = self.socket.recvfrom(MAX_DATAGRAM)
             except BlockingIOError:
@@ -169,20 +158,6 @@ class DatagramPort:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor gives everything up."""
         self.stop()
-
-
-def _local(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
-    """The control message that makes an answer leave from where the datagram came to."""
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-            _device, asked, _header = _IPV4_INFO.unpack(data[: _IPV4_INFO.size])
-            # Device 0: the routing table decides, as it does for every other answer.
-            return _IPV4_INFO.pack(0, asked, b"\0\0\0\0")
-        if level == socket.IPPROTO_IPV6 and kind == _IPV6_PKTINFO:
-            asked, device = _IPV6_INFO.unpack(data[: _IPV6_INFO.size])
-            link_local = asked[0] == 0xFE and asked[1] & 0xC0 == 0x80
-            return _IPV6_INFO.pack(asked, device if link_local else 0)
-    return None
 
 
 @implementer(IReadDescriptor)

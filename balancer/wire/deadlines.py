@@ -37,10 +37,10 @@ class Wheel:
     costs one attribute write. Deadlines beyond the wheel's span wait in its last bucket.
     """
 
-    __slots__ = ("_buckets", "_due", "_ready", "_slots", "_start", "_tick", "_turned")
+    __slots__ = ("_buckets", "_due", "_ready", "_slots", "_tick", "_turned", "start")
 
     def __init__(self, now: float, tick: float = 0.1, slots: int = 1024) -> None:
-        self._start = now
+        self.start = now
         self._tick = tick
         self._slots = slots
         self._buckets: list[dict[int, Deadlined]] = [{} for _ in range(slots)]
@@ -60,7 +60,7 @@ class Wheel:
             return
         key = id(entry)
         turned = self._turned
-        due = max(turned + 1, math.ceil((deadline - self._start) / self._tick))
+        due = max(turned + 1, math.ceil((deadline - self.start) / self._tick))
         due = min(due, turned + self._slots - 1)
         known = self._due.get(key)
         if known is not None:
@@ -88,7 +88,7 @@ class Wheel:
         Returns whether some are left over: advance again in another turn. What `expired` raises
         passes through; the next call goes on behind the entry that raised.
         """
-        until = math.floor((now - self._start) / self._tick)
+        until = math.floor((now - self.start) / self._tick)
         if until - self._turned > self._slots:
             # Slept longer than the wheel spans: each bucket needs one visit.
             self._turned = until - self._slots
@@ -135,7 +135,16 @@ class Ticker:
     def start(self) -> None:
         """Begin to tick; again is harmless."""
         if self._call is None:
-            self._call = self._reactor.callLater(self._interval, self._tick)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Tick at multiples of the interval since the wheel's start, so as not to drift."""
+        late = (self._reactor.seconds() - self._wheel.start) % self._interval
+        delay = self._interval - late
+        if delay < self._interval / 2:
+            # Early by a rounding error, or late by more than half: the next but one.
+            delay += self._interval
+        self._call = self._reactor.callLater(delay, self._tick)
 
     def stop(self) -> None:
         """Tick no more; again is harmless."""
@@ -154,7 +163,7 @@ class Ticker:
             self._callbacks.remove(callback)
 
     def _tick(self) -> None:
-        self._call = self._reactor.callLater(self._interval, self._tick)
+        self._schedule()
         now = self._reactor.seconds()
         if self._rest is None:
             self._turn()

@@ -59,7 +59,7 @@ class LeanReactor(EPollReactor):
         self._fresh: set[int] = set()
         self._awake_since = math.inf
         self._seldom = Seldom(LOG_INTERVAL)
-        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Twisted
+        super().__init__()
 
     def doPoll(self, timeout: float | None) -> None:
         """Wait at most `timeout` seconds (None: as long as it takes), and pass the events on."""
@@ -153,7 +153,7 @@ class LeanReactor(EPollReactor):
             if error.errno != EPERM:
                 raise
             # A regular file: always ready, and epoll refuses it.
-            self._continuousPolling.addReader(reader)  # type: ignore[no-untyped-call]  # untyped in Twisted
+            self._continuousPolling.addReader(reader)
         else:
             self._reads.add(fd)
             self._selectables[fd] = reader
@@ -172,7 +172,32 @@ class LeanReactor(EPollReactor):
         except OSError as error:
             if error.errno != EPERM:
                 raise
-            self._continuousPolling.addWriter(writer)  # type: ignore[no-untyped-call]  # untyped in Twisted
+            self._continuousPolling.addWriter(writer)
         else:
             self._writes.add(fd)
             self._selectables[fd] = writer
+
+    def removeReader(self, reader: IReadDescriptor) -> None:
+        """Call `reader.doRead` no more."""
+        fd = reader.fileno()
+        if fd < 0 or reader in self._continuousPolling._readers:
+            # Closed before it was removed: the stock reactor searches for it.
+            super().removeReader(reader)
+        elif fd in self._reads:
+            self._remove_flag(fd, self._reads, self._writes, EPOLLOUT)
+
+    def removeWriter(self, writer: IWriteDescriptor) -> None:
+        """Call `writer.doWrite` no more."""
+        fd = writer.fileno()
+        if fd < 0 or writer in self._continuousPolling._writers:
+            super().removeWriter(writer)
+        elif fd in self._writes:
+            self._remove_flag(fd, self._writes, self._reads, EPOLLIN)
+
+    def _remove_flag(self, fd: int, flagged: set[int], others: set[int], left: int) -> None:
+        if fd in others:
+            self._poller.modify(fd, left)
+        else:
+            del self._selectables[fd]
+            self._poller.unregister(fd)
+        flagged.discard(fd)

@@ -194,8 +194,8 @@ class Listener:
             try:
                 owner(sock, peer)
             except Exception:  # noqa: BLE001  # the reactor's edge: the next connection is sound
+                # Not closed here: a stream may have it by now.
                 _log.failure("a connection to {address} failed", address=self.address)
-                sock.close()
 
     def _survived(self, error: OSError) -> bool:
         """Whether to accept on. Most errors belong to a connection that is gone (accept(2))."""

@@ -40,6 +40,7 @@ class LogFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self.dropped = 0
+        self._dropped_told = 0
         self._pending: list[bytes] = []
         self._size = 0
         self._seldom = Seldom(LOG_INTERVAL)
@@ -68,7 +69,8 @@ class LogFile:
             written = self._place.write(data) if self._place is not None else 0
         except OSError as error:
             written = 0
-            if error.errno != EAGAIN:
+            # A slow reader is no fault until lines are lost.
+            if error.errno != EAGAIN or self.dropped > self._dropped_told:
                 self._complain(error, now)
         # What is left may begin within a line: it goes out first.
         data = data[written:]
@@ -96,6 +98,7 @@ class LogFile:
 
     def _complain(self, error: OSError, now: float) -> None:
         if self._seldom.note(now):
+            self._dropped_told = self.dropped
             _log.error(
                 "cannot write {path}: {error}; {dropped} lines dropped so far",
                 path=self.path,

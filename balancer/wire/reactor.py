@@ -28,7 +28,7 @@ def install() -> None:
         if sys.platform == "linux":
             from twisted.internet.main import installReactor
 
-            installReactor(LeanReactor())  # type: ignore[no-untyped-call]  # untyped in Twisted
+            installReactor(LeanReactor())
         else:
             from twisted.internet import default
 

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 def failure(error: BaseException | None = None) -> Failure:
     """`error`, or the exception being handled, as a Failure."""
-    return Failure(error)  # type: ignore[no-untyped-call]  # untyped in Twisted
+    return Failure(error)
 
 
 #: Made once: a Failure costs as much as reading a request.

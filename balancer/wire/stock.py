@@ -10,8 +10,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
+from balancer.wire.descriptor import twisted_address
 from balancer.wire.listener import Listener
-from balancer.wire.stream import Stream, twisted_address
+from balancer.wire.stream import Stream
 
 
 def serve(listener: Listener, factory: IProtocolFactory) -> Callable[[], None]:
