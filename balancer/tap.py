@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from balancer import plugins
+from balancer.config.ini import decode
 from balancer.interfaces import PrepareError
 from balancer.site.plan import BadSite, Makers, Plan, read
 from balancer.site.service import SiteService
@@ -45,7 +46,7 @@ def load(path: str, made: Makers) -> Plan:
         data = file.read(MAX_SITE_FILE + 1)
     if len(data) > MAX_SITE_FILE:
         raise OSError(f"{path} is larger than {MAX_SITE_FILE} bytes")
-    return read(data.decode("utf-8", "surrogateescape"), path, made)
+    return read(decode(data), path, made)
 
 
 class Options(usage.Options):
