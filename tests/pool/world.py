@@ -1,0 +1,70 @@
+"""Pools and waiters for tests, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from attrs import define
+
+from balancer.pool.pool import Pool
+from balancer.pool.server import Server
+from balancer.pool.settings import Algorithm, PoolSettings, ServerSettings
+
+
+@define(eq=False)
+class Waiting:
+    """A waiter."""
+
+    deadline: float
+    key: bytes | None = None
+
+
+def servers(*weights: int, **options: object) -> list[ServerSettings]:
+    """Servers a, b, c, ... of these weights."""
+    names = "abcdefghijklmnopqrstuvwxyz"
+    return [
+        ServerSettings(name, weight, **options)  # type: ignore[arg-type]  # options vary by test
+        for name, weight in zip(names, weights, strict=False)
+    ]
+
+
+def pool_of(
+    lines: Sequence[ServerSettings], algorithm: str = "round-robin", **options: object
+) -> Pool:
+    """A pool `p` at time 0 whose servers are not yet known."""
+    settings = PoolSettings(
+        "p",
+        algorithm=Algorithm(algorithm),
+        **options,  # type: ignore[arg-type]  # options vary by test
+    )
+    return Pool(settings, [(line, f"at {line.name}") for line in lines], 0.0, Random(7))
+
+
+def up_pool(
+    lines: Sequence[ServerSettings], algorithm: str = "round-robin", **options: object
+) -> Pool:
+    """The same with all servers up."""
+    pool = pool_of(lines, algorithm, **options)
+    pool.trust_all(0.0)
+    return pool
+
+
+def named(pool: Pool, name: str) -> Server:
+    """The server of that name."""
+    return next(server for server in pool.servers if server.name == name)
+
+
+def down(pool: Pool, name: str, now: float = 0.0) -> None:
+    """Let checks of that server fail until it is down."""
+    for _ in range(pool.settings.fall):
+        pool.record(named(pool, name), False, "refused", now)
+
+
+def chosen(pool: Pool, count: int, key: bytes | None = None) -> str:
+    """The names of the next choices, one letter each; nothing begins."""
+    names = []
+    for _ in range(count):
+        server = pool.choose(key)
+        names.append(server.name if server else "-")
+    return "".join(names)
