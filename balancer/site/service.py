@@ -15,6 +15,7 @@ from attrs import define, field
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer import __version__
@@ -154,7 +155,10 @@ class SiteService(MultiService):
         timeout = self._plan.site.drain_timeout
         log.info("draining for at most {timeout} s", timeout=timeout)
         waiting: Deferred[Any] = DeferredList(
-            [balancer.drain() for balancer in self._balancers.values()], consumeErrors=True
+            [
+                balancer.drain().addErrback(_log_failed_drain, name)
+                for name, balancer in self._balancers.items()
+            ]
         )
         done: Deferred[None] = Deferred()
         late = self._reactor.callLater(timeout, done.callback, None)
@@ -248,9 +252,15 @@ class SiteService(MultiService):
         checks = self._checks.get(name)
         results = {} if checks is None else checks.status()
         status["healthy"] = registry.health(name)
-        for server, result in results.items():
-            status["servers"][server]["check"] = result
+        status["servers"] = {
+            server["name"]: {**server, "check": results.get(server["name"])}
+            for server in status["servers"]
+        }
         return status
+
+
+def _log_failed_drain(failure: Failure, name: str) -> None:
+    log.failure("{name} could not be drained", failure=failure, name=name)
 
 
 def _log_event(published: Published) -> None:

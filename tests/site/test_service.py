@@ -1,0 +1,254 @@
+"""The site's life: made, started, drained, stopped; and what it shows of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.testing import MemoryReactorClock
+from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from balancer.config.schema import Reference, Section, option
+from balancer.config.values import name
+from balancer.interfaces import (
+    IBalancer,
+    IBalancerMaker,
+    ICheck,
+    ICheckMaker,
+    IContext,
+    IPrepared,
+    ISite,
+    Metric,
+    PrepareError,
+    Sample,
+)
+from balancer.site.plan import Makers, read
+from balancer.site.service import SiteService
+from balancer.wire.address import Address
+
+
+@frozen
+class GateSettings:
+    """A kind that sends to a pool."""
+
+    pool: str = option(name, required=True, help="Whither.")
+    fault: str | None = option(name, help="What prepare says.")
+
+
+@implementer(IPrepared)
+class GatePrepared:
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+
+    def commit(self) -> None:
+        self.gate.done.append(f"commit {self.gate.name}")
+
+    def abandon(self) -> None:
+        self.gate.done.append(f"abandon {self.gate.name}")
+
+
+@implementer(IBalancer)
+class Gate(Service):
+    """A balancer that writes down what it was told."""
+
+    def __init__(self, name: str, done: list[str]) -> None:
+        self.name = name
+        self.done = done
+        self.drained: Deferred[None] = Deferred()
+
+    def prepare(self, settings: GateSettings) -> IPrepared:
+        if settings.fault is not None:
+            raise PrepareError(settings.fault)
+        self.done.append(f"prepare {self.name}")
+        return GatePrepared(self)
+
+    def startService(self) -> None:
+        super().startService()
+        self.done.append(f"start {self.name}")
+
+    def stopService(self) -> None:
+        self.done.append(f"stop {self.name}")
+
+    def drain(self) -> Deferred[None]:
+        self.done.append(f"drain {self.name}")
+        return self.drained
+
+    def status(self) -> Mapping[str, Any]:
+        return {"kind": "gate", "name": self.name}
+
+    def metrics(self) -> Sequence[Metric]:
+        return [Metric("balancer_gate", "Gates.", "gauge", (Sample({"balancer": self.name}, 1),))]
+
+
+@implementer(IPlugin, IBalancerMaker)
+class GateMaker:
+    kind = "gate"
+    section = Section(
+        kind="gate",
+        settings=GateSettings,
+        help="For tests.",
+        references=lambda settings: [Reference("pool", settings.pool, "pool")],
+    )
+
+    def __init__(self) -> None:
+        self.made: dict[str, Gate] = {}
+        self.done: list[str] = []
+
+    def make(self, name: str, context: IContext) -> IBalancer:
+        self.made[name] = Gate(name, self.done)
+        return self.made[name]
+
+
+@implementer(ICheck)
+class NeverCheck:
+    """A check that no server passes."""
+
+    def probe(self, target: Address, timeout: float) -> Deferred[str]:
+        return fail(OSError("refused"))
+
+
+@implementer(IPlugin, ICheckMaker)
+class NeverMaker:
+    name = "tcp"
+    help = ""
+
+    def parse(self, words: Sequence[str]) -> Callable[[IContext], ICheck]:
+        return lambda context: NeverCheck()
+
+
+TEXT = """
+[site]
+name = here
+admin = off
+drain-timeout = 10s
+[pool app]
+servers = a 127.0.0.1:1
+[pool free]
+servers = a 127.0.0.1:2
+check = none
+[gate one]
+pool = app
+[gate two]
+pool = free
+"""
+
+
+class SiteTests(SynchronousTestCase):
+    """A site of two balancers on a clock of its own."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.maker = GateMaker()
+
+    def site(self, text: str = TEXT) -> SiteService:
+        """The site of `text`."""
+        makers = Makers({"gate": self.maker}, {"tcp": NeverMaker()}, {"kind bad": "no rope"})
+        return SiteService(self.reactor, read(text, "s.ini", makers), makers)
+
+    def test_interfaces(self) -> None:
+        """The site is an ISite, its gates are balancers, and what it lends is an IContext."""
+        site = self.site()
+        verifyObject(ISite, site)
+        verifyObject(IContext, site._context)
+        verifyObject(IBalancer, self.maker.made["one"])
+
+    def test_all_prepared_before_any_commits(self) -> None:
+        """Every balancer is prepared before the first change is put in force."""
+        self.site()
+        self.assertEqual(
+            self.maker.done, ["prepare one", "prepare two", "commit one", "commit two"]
+        )
+
+    def test_failed_prepare(self) -> None:
+        """When one balancer cannot be prepared, the others' changes are dropped."""
+        text = TEXT + "fault = broken\n"
+        self.assertRaises(PrepareError, self.site, text)
+        self.assertEqual(self.maker.done, ["prepare one", "abandon one"])
+
+    def test_starts_nothing_before_its_time(self) -> None:
+        """Balancers start with the site, not before."""
+        site = self.site()
+        self.assertNotIn("start one", self.maker.done)
+        site.startService()
+        self.addCleanup(site.stopService)
+        self.assertEqual(self.maker.done[-2:], ["start one", "start two"])
+
+    def test_drain_waits_for_all(self) -> None:
+        """A drain is over when every balancer's is."""
+        site = self.site()
+        site.startService()
+        drained = site.drain()
+        self.assertTrue(site.draining)
+        self.assertFalse(site.healthy())
+        self.maker.made["one"].drained.callback(None)
+        self.assertNoResult(drained)
+        self.maker.made["two"].drained.callback(None)
+        self.successResultOf(drained)
+        self.successResultOf(site.stopService())
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_drain_is_bounded(self) -> None:
+        """A drain that takes longer than drain-timeout is over then."""
+        site = self.site()
+        drained = site.drain()
+        self.reactor.advance(9.9)
+        self.assertNoResult(drained)
+        self.reactor.advance(0.1)
+        self.successResultOf(drained)
+
+    def test_failed_drain(self) -> None:
+        """A balancer that fails to drain does not hold the site, nor end the wait for others."""
+        site = self.site()
+        drained = site.drain()
+        self.maker.made["one"].drained.errback(RuntimeError("bad gate"))
+        self.assertNoResult(drained)
+        self.maker.made["two"].drained.callback(None)
+        self.successResultOf(drained)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_drain_twice(self) -> None:
+        """Draining again is the same drain."""
+        site = self.site()
+        self.assertIs(site.drain(), site.drain())
+        self.assertEqual(self.maker.done.count("drain one"), 1)
+
+    def test_verdict_reaches_health(self) -> None:
+        """A failed first check takes the server, its pool and its balancer down."""
+        site = self.site()
+        site.startService()
+        self.addCleanup(site.stopService)
+        self.assertTrue(site.healthy())
+        self.reactor.advance(1)
+        self.reactor.advance(1)
+        self.assertFalse(site.healthy())
+        status = site.snapshot().status
+        self.assertEqual(status["pools"]["app"]["servers"]["a"]["state"], "down")
+        self.assertFalse(status["balancers"]["gate:one"]["healthy"])
+        self.assertTrue(status["balancers"]["gate:two"]["healthy"])
+        self.assertEqual(status["events"][0]["event"], "WentDown")
+
+    def test_status_is_json(self) -> None:
+        """The status can be written as JSON, and names what cannot be used."""
+        status = json.loads(json.dumps(self.site().snapshot().status))
+        self.assertEqual(status["site"]["name"], "here")
+        self.assertEqual(status["site"]["unavailable"], {"kind bad": "no rope"})
+        self.assertEqual(status["balancers"]["gate:one"]["kind"], "gate")
+
+    def test_metrics(self) -> None:
+        """Metrics hold the site's own, by pool and server, and each balancer's."""
+        metrics = {metric.name: metric for metric in self.site().snapshot().metrics}
+        self.assertIn("balancer_gate", metrics)
+        up = metrics["balancer_server_up"].samples
+        self.assertEqual(
+            [dict(sample.labels) for sample in up],
+            [{"pool": "app", "server": "a"}, {"pool": "free", "server": "a"}],
+        )
+        for metric in metrics.values():
+            self.assertTrue(metric.name.startswith("balancer_"), metric.name)
