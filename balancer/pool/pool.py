@@ -41,13 +41,13 @@ class Pool(Verdicts):
     ) -> None:
         """`servers`: each with its opaque address, in the order of the site file."""
         super().__init__(settings, servers, now)
-        self.needs_key: KeySource = settings.algorithm.key
         self.retries_total = 0
         self.queued_total = 0
         self.queue_refused_total = 0
         self.queue_expired_total = 0
         self._queue = Queue(settings.queue)
         self._scheduler = scheduler(settings, self.servers, random)
+        self.needs_key: KeySource = settings.algorithm.key
         self._choose = self._scheduler.choose
         self._finished = self._scheduler.finished
         self._observed = self._scheduler.observed
