@@ -27,8 +27,6 @@ MAX_TRAILERS: Final = 8192
 MAX_CHUNK: Final = (1 << 62) - 1
 """Bytes of one chunk: whoever counts in signed 64 bits reads the same number as we do."""
 
-MAX_LINE: Final = 2 + 16 + MAX_EXTENSION + 2
-
 _SIZE = rb"([0-9A-Fa-f]{1,16}+)(?:;%b{0,%d}+)?+\r\n" % (VALUE, MAX_EXTENSION - 1)
 _FIRST: Final = re.compile(_SIZE)
 _NEXT: Final = re.compile(rb"\r\n" + _SIZE)
@@ -161,8 +159,6 @@ class Chunks:
             return "bad trailer"
         if self._step is _NEXT and not line.startswith(b"\r\n"):
             return "chunk without its end"
-        if len(line) > MAX_LINE:
-            return "chunk extension too long"
         return "bad chunk size"
 
     def _payload(self, data: bytes, start: int, stop: int) -> None:

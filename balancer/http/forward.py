@@ -50,7 +50,11 @@ END_TO_END: Final = frozenset(
 """Fields that a Connection field must not name (RFC 9110 section 7.6.1): who could have them cut
 could change what a request means behind our back. X-Forwarded-* too."""
 
-_CONNECTION_FIELDS: Final = frozenset((b"connection", b"upgrade", b"transfer-encoding"))
+_WRITTEN_ANEW: Final = frozenset(
+    (b"connection", b"upgrade", b"content-length", b"transfer-encoding")
+)
+"""Fields that go on in our spelling, if at all."""
+
 _ABSOLUTE: Final = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?+", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 _NO_UPGRADES: Final = (b"h2", b"http", b"tls")
@@ -98,16 +102,11 @@ def request(
     options = _options(block, bad_request)
     _check_options(options)
     upgrade = _upgrade(block, options) if minor and not length else b""
-    expect = _expects(block, minor, length)
-    gone = options | _CONNECTION_FIELDS | {taken}
-    if not expect:
-        gone = gone | {b"expect"}
+    expect = _expects(block, minor) and bool(length)
+    gone = options | _WRITTEN_ANEW | {taken} | (frozenset() if expect else {b"expect"})
     out = [method, b" ", target, b" HTTP/1.1"]
     out += [block.without(gone, cut), b"\r\n"]
-    if length == CHUNKED:
-        out.append(CHUNKED_FIELD)
-    if upgrade:
-        out += [b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n"]
+    out += _framing_fields(length, upgrade)
     if not block.get(b"host"):
         out += [b"Host: ", host or default_host, b"\r\n"]
     return RequestHead(
@@ -117,7 +116,7 @@ def request(
         target,
         minor,
         host,
-        length,
+        length or 0,
         _keeps_alive(options, minor),
         b"".join(out),
         b", ".join(block.get(taken)) if block.get(taken) else None,
@@ -133,7 +132,7 @@ def answer(m: re.Match[bytes], method: bytes, cut: re.Pattern[bytes]) -> Respons
     framed = _length(block, minor, BadAnswer)
     options = _options(block, BadAnswer) - END_TO_END
     keep_alive = _keeps_alive(options, minor) and framed is not None
-    gone = options | _CONNECTION_FIELDS
+    gone = options | _WRITTEN_ANEW
     length = UNTIL_CLOSE if framed is None else framed
     upgrade = b""
     if status < 200 or status == 204:
@@ -141,7 +140,7 @@ def answer(m: re.Match[bytes], method: bytes, cut: re.Pattern[bytes]) -> Respons
             raise BadAnswer("interim answer with a body")
         # RFC 9110 section 8.6: no Content-Length here. What follows one is not to be trusted.
         keep_alive = _keeps_alive(options, minor) and not framed
-        gone, framed, length = gone | {b"content-length"}, None, 0
+        framed, length = None, 0
     elif status == 304 or method == b"HEAD":
         keep_alive, length = _keeps_alive(options, minor), 0
     if status == 101:
@@ -149,13 +148,21 @@ def answer(m: re.Match[bytes], method: bytes, cut: re.Pattern[bytes]) -> Respons
         if not upgrade:
             raise BadAnswer("101 without the protocol switched to")
     out = [b"HTTP/1.1 ", code, b" ", reason or b"", block.without(gone, cut), b"\r\n"]
-    if framed == CHUNKED:
-        out.append(CHUNKED_FIELD)
-    if upgrade:
-        out += [b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n"]
+    out += _framing_fields(framed, upgrade)
     return ResponseHead(
         m.end(), status, reason or b"", minor, length, keep_alive, b"".join(out), upgrade.lower()
     )
+
+
+def _framing_fields(length: int | None, upgrade: bytes) -> list[bytes]:
+    fields: list[bytes] = []
+    if upgrade:
+        fields += [b"Connection: Upgrade\r\nUpgrade: ", upgrade, b"\r\n"]
+    if length == CHUNKED:
+        fields.append(CHUNKED_FIELD)  # the last one: ResponseHead.unchunked counts on it
+    elif length is not None:
+        fields.append(b"Content-Length: %d\r\n" % length)
+    return fields
 
 
 def _host(block: Block, minor: int) -> bytes:
@@ -212,9 +219,9 @@ def _length(block: Block, minor: int, fault: Fault) -> int | None:
     return int(lengths[0])
 
 
-def _request_length(block: Block, minor: int) -> int:
+def _request_length(block: Block, minor: int) -> int | None:
     codings = b",".join(block.get(b"transfer-encoding")).lower().replace(b" ", b"")
-    return _length(block, minor, _unknown_coding if codings in _CODED else bad_request) or 0
+    return _length(block, minor, _unknown_coding if codings in _CODED else bad_request)
 
 
 _UNDERSCORED: Final = frozenset((b"content_length", b"transfer_encoding"))
@@ -261,11 +268,11 @@ def _upgrade(block: Block, options: frozenset[bytes]) -> bytes:
     return protocol
 
 
-def _expects(block: Block, minor: int, length: int) -> bool:
+def _expects(block: Block, minor: int) -> bool:
     """RFC 9110 section 10.1.1."""
     values = block.get(b"expect")
     if not values or minor == 0:
         return False
     if [value.lower() for value in values] != [b"100-continue"]:
         raise Refused(417, "expectation other than 100-continue")
-    return length != 0
+    return True

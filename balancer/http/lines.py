@@ -31,7 +31,8 @@ _REQUEST_LINE: Final = re.compile(
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: %b*+)?+\r\n" % VALUE)
 _FIELD_LINE: Final = re.compile(rb"%b{1,%d}+:%b*+\r\n" % (TOKEN, MAX_NAME, VALUE))
 _METHOD_START: Final = re.compile(rb"%b{1,%d}+(?: |\Z)" % (TOKEN, MAX_METHOD))
-_NAME_START: Final = re.compile(rb"%b{1,%d}+(?::|\Z)|\r?+\Z" % (TOKEN, MAX_NAME))
+_NAME_START: Final = re.compile(rb"%b{1,%d}+(?::|\Z)|\r\Z" % (TOKEN, MAX_NAME))
+_NAME: Final = re.compile(rb"%b++" % TOKEN)
 _STRAY: Final = re.compile(rb"[^\t\r\n\x20-\xff]|\x7f|\r(?!\n|\Z)|(?<!\r)\n")
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 _VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
@@ -91,7 +92,7 @@ class Lines:
         come could make it sound."""
         if not data.startswith(self._data):
             self._start_over()
-        seen = max(len(self._data) - 1, 0)  # the last byte may be half of a line's end
+        seen = len(self._data)
         while (stop := data.find(b"\n", seen) + 1) > 0:
             self._check_stray(data, seen, stop)
             if self._take_line(data[self._line : stop], stop):
@@ -124,9 +125,10 @@ class Lines:
                 raise bounds.fault(431, f"more than {bounds.max_fields} fields")
         return False
 
-    def _check_stray(self, data: bytes, start: int, stop: int) -> None:
-        if stray := _STRAY.search(data, start, stop):
-            if data.startswith(b"\x16\x03") and self._line == 0:
+    def _check_stray(self, data: bytes, seen: int, stop: int) -> None:
+        # The last byte that was seen may be a CR that had nothing behind it.
+        if stray := _STRAY.search(data, max(seen - 1, 0), stop):
+            if data[:1] == b"\x16":
                 raise self._bounds.fault(400, "TLS on a port that speaks plain HTTP")
             what = {b"\n": "bare LF", b"\r": "bare CR", b"\0": "NUL byte"}
             raise self._bounds.fault(400, what.get(stray[0], "control byte") + " in the head")
@@ -184,15 +186,17 @@ def _explain_status_line(line: bytes) -> tuple[int, str]:
 
 
 def _explain_field(line: bytes) -> tuple[int, str]:
+    """The same for a line and for its beginning, so that a client always reads the same reason."""
     if line.startswith((b" ", b"\t")):
         return 400, "folded field"
-    name, colon, _ = line.partition(b":")
-    if not colon and len(name) <= MAX_NAME:
-        return 400, "field without a colon"
-    if name.endswith((b" ", b"\t")):
-        return 400, "blank before a field's colon"
-    if not name:
+    if line.startswith(b":"):
         return 400, "field without a name"
-    if len(name) > MAX_NAME and re.match(rb"%b{%d}" % (TOKEN, MAX_NAME), name):
+    name = _NAME.match(line)
+    behind = name.end() if name else 0
+    if behind > MAX_NAME:
         return 431, "field name too long"
+    if line[behind : behind + 1] in (b" ", b"\t"):
+        return 400, "blank before a field's colon"
+    if line[behind : behind + 1] == b"\r":
+        return 400, "field without a colon"
     return 400, "field name is not a token"
