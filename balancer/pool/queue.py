@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Waiter(Protocol):
@@ -12,11 +12,15 @@ class Waiter(Protocol):
     Whoever waits. `deadline` (seconds, the clock of `now`) is read when it is enqueued and after.
 
     An attribute `key: bytes | None`, if there is one, is the key that `Pool.admit` chooses by.
+    `admitted` is called by whoever called `finish` or `admit`, never by the pool.
     """
 
     @property
     def deadline(self) -> float:
         """When waiting is over."""
+
+    def admitted(self, server: Any, now: float) -> None:
+        """Go on with `server`, on which work is already begun."""
 
 
 class Queue:

@@ -67,6 +67,13 @@ class Context:
 
     def publish(self, pool: Pool, events: Sequence[Event]) -> None:
         self.registry.publish(pool.name, events, time.time())
+        self.admit(pool)
+
+    def admit(self, pool: Pool) -> None:
+        """Let those go who wait in the pool's queue and whom a server has room for now."""
+        now = self.reactor.seconds()
+        for waiter, server in pool.admit(now):
+            waiter.admitted(server, now)
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         self.registry.subscribe(subscriber)
@@ -199,6 +206,8 @@ class SiteService(MultiService):
             events = pool.tick(now)
             if events:
                 self._context.publish(pool, events)
+            elif pool.queue_length:
+                self._context.admit(pool)
         for each in self._context.logs.values():
             each.flush(now)
 

@@ -81,10 +81,12 @@ class Gate(Service):
         return self.drained
 
     def status(self) -> Mapping[str, Any]:
-        return {"kind": "gate", "name": self.name}
+        return {"kind": "gate", "name": str(self.name)}
 
     def metrics(self) -> Sequence[Metric]:
-        return [Metric("balancer_gate", "Gates.", "gauge", (Sample({"balancer": self.name}, 1),))]
+        return [
+            Metric("balancer_gate", "Gates.", "gauge", (Sample({"balancer": str(self.name)}, 1),))
+        ]
 
 
 @implementer(IPlugin, IBalancerMaker)
@@ -150,7 +152,8 @@ class SiteTests(SynchronousTestCase):
     def site(self, text: str = TEXT) -> SiteService:
         """The site of `text`."""
         makers = Makers({"gate": self.maker}, {"tcp": NeverMaker()}, {"kind bad": "no rope"})
-        return SiteService(self.reactor, read(text, "s.ini", makers), makers)
+        reactor: Any = self.reactor
+        return SiteService(reactor, read(text, "s.ini", makers), makers)
 
     def test_interfaces(self) -> None:
         """The site is an ISite, its gates are balancers, and what it lends is an IContext."""
