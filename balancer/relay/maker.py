@@ -28,7 +28,7 @@ class TcpMaker:
 
     def make(self, name: str, context: IContext) -> IBalancer:
         """An inert balancer named `name`."""
-        from balancer.relay.service import TcpBalancer
+        from balancer.relay.tcp.service import TcpBalancer
 
         return TcpBalancer(name, context)
 
@@ -43,7 +43,7 @@ class UdpMaker:
 
     def make(self, name: str, context: IContext) -> IBalancer:
         """An inert balancer named `name`."""
-        from balancer.relay.service import UdpBalancer
+        from balancer.relay.udp.service import UdpBalancer
 
         return UdpBalancer(name, context)
 

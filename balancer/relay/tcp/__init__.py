@@ -1,0 +1,1 @@
+"""The kind `tcp`: connections, byte for byte."""

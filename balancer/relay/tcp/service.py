@@ -1,0 +1,219 @@
+"""
+The kind `tcp` at work: connections in, limits, counters and log lines out.
+
+Knows the site's seams. What happens to one connection is in `protocol`.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from zope.interface import implementer
+
+from balancer.config.values import Endpoint
+from balancer.interfaces import IBalancer, IContext, Metric, Published
+from balancer.pool.events import BecameReady, WasReadmitted, WentUp
+from balancer.pool.pool import Pool
+from balancer.relay.limits import Limits
+from balancer.relay.lines import Ended, milliseconds, peer_text
+from balancer.relay.seat import admit
+from balancer.relay.service import Families, Relay
+from balancer.relay.settings import TcpSettings
+from balancer.relay.tcp.protocol import Link, Terms, Totals
+from balancer.wire.address import SocketAddress
+from balancer.wire.listener import Listener
+from balancer.wire.stream import Stream
+
+
+@implementer(IBalancer)
+class TcpBalancer(Relay[TcpSettings, Listener]):
+    """
+    `[tcp NAME]`. A connection stays on its server whatever becomes of the server's health: the
+    kernel tells when it is really gone, and a failing check alone closes nothing.
+    """
+
+    def __init__(self, name: str, context: IContext) -> None:
+        super().__init__(name, context)
+        self.totals = Totals()
+        self.links: set[Link] = set()
+        self.connections_total = 0
+        self.pauses_total = 0
+        self.refused: dict[str, int] = {}
+        self._terms: Terms | None = None
+        self._most = 0
+        self._paused = False
+
+    def _borrow(self, endpoint: Endpoint) -> Listener:
+        return self.context.listener(endpoint.host, endpoint.port)
+
+    def _give_back(self, bound: Listener) -> None:
+        bound.accepted = None
+        bound.resume()
+
+    def _settled(self, settings: TcpSettings, pool: Pool, limits: Limits) -> None:
+        self._terms = Terms(
+            self.context, pool, settings.idle_timeout, limits, self.totals, self._ended
+        )
+        self._most = settings.max_connections
+
+    def _open(self) -> None:
+        if self.draining:
+            return
+        for listener in self._bound:
+            listener.accepted = partial(self._accepted, listener.address.sockaddr)
+            listener.resume()
+            listener.start()
+        self._paused = False
+        self._bound_connections()
+
+    def _accepted(self, host: SocketAddress, sock: socket.socket, peer: Any) -> None:
+        terms = self._terms
+        assert terms is not None
+        source, port = peer[:2] if isinstance(peer, tuple) else ("unix", 0)
+        reason = terms.limits.refusal(source, self.context.reactor.seconds())
+        if reason:
+            self.refused[reason] = self.refused.get(reason, 0) + 1
+            sock.close()
+            return
+        self.connections_total += 1
+        link = Link(terms, source, port)
+        self.links.add(link)
+        self._bound_connections()
+        Stream(self.context.reactor, sock, link.client, host, peer).start()
+
+    def _bound_connections(self) -> None:
+        """Let further connections wait in the backlog while there are as many as may be."""
+        full = len(self.links) >= self._most
+        if full == self._paused or self.draining:
+            return
+        self._paused = full
+        if full:
+            self.pauses_total += 1
+        for listener in self._bound:
+            if full:
+                listener.pause()
+            else:
+                listener.resume()
+
+    def _ended(self, link: Link) -> None:
+        """A link is over; it has left its server already."""
+        self.links.discard(link)
+        totals, now = self.totals, self.context.reactor.seconds()
+        lasted = now - link.came_at
+        totals.to_server += link.to_server
+        totals.to_client += link.to_client
+        totals.life_seconds.observe(lasted)
+        totals.ended[link.how] = totals.ended.get(link.how, 0) + 1
+        link.terms.limits.release(link.source)
+        if self._log is not None:
+            self._write(self._entry(link, lasted))
+        if self._paused:
+            self._bound_connections()
+        self._tell_if_empty()
+
+    def _entry(self, link: Link, lasted: float) -> Ended:
+        return Ended(
+            client=peer_text(link.source, link.source_port),
+            at=time.time() - lasted,
+            balancer=f"tcp/{self.section}",
+            server=link.server_key,
+            three=(
+                milliseconds(link.waited),
+                milliseconds(link.connected_in),
+                milliseconds(lasted),
+            ),
+            to_server=link.to_server,
+            to_client=link.to_client,
+            how=link.how,
+            left=len(self.links),
+        )
+
+    def _busy(self) -> bool:
+        return bool(self.links)
+
+    def _end_all(self) -> None:
+        for link in tuple(self.links):
+            link.kill()
+
+    def _published(self, published: Published) -> None:
+        pool = self.pool
+        if pool is None or published.pool != pool.name:
+            return
+        if isinstance(published.event, (WentUp, BecameReady, WasReadmitted)):
+            now = self.context.reactor.seconds()
+            for waiter, server in pool.admit(now):
+                admit(waiter, server, now)
+
+    def _bytes(self) -> tuple[int, int]:
+        links, totals = self.links, self.totals
+        return (
+            totals.to_server + sum(link.to_server for link in links),
+            totals.to_client + sum(link.to_client for link in links),
+        )
+
+    def status(self) -> Mapping[str, Any]:
+        """See `IBalancer`."""
+        to_server, to_client = self._bytes()
+        return {
+            "kind": "tcp",
+            "name": self.section,
+            "listen": [str(each.address) for each in self._bound],
+            "pool": "" if self.pool is None else self.pool.name,
+            "connections": len(self.links),
+            "max_connections": self._most,
+            "paused": self._paused,
+            "draining": self.draining,
+            "connections_total": self.connections_total,
+            "bytes_to_server": to_server,
+            "bytes_to_client": to_client,
+            "refused": dict(self.refused),
+            "retries": self.totals.retries,
+        }
+
+    def metrics(self) -> Sequence[Metric]:
+        """See `IBalancer`."""
+        found, totals = Families("balancer_tcp_", self.section), self.totals
+        to_server, to_client = self._bytes()
+        found.one("gauge", "connections", "Connections relayed now.", len(self.links))
+        found.one("counter", "accepted", "Connections taken on.", self.connections_total)
+        found.by(
+            "counter",
+            "bytes",
+            "Bytes received, by where they go.",
+            "direction",
+            {"to-server": to_server, "to-client": to_client},
+        )
+        found.by(
+            "counter", "refused", "Connections closed by a limit.", "reason", self.refused
+        )
+        found.one(
+            "counter",
+            "pauses",
+            "How often max-connections was reached: further ones waited in the backlog.",
+            self.pauses_total,
+        )
+        found.one(
+            "counter",
+            "connect_failures",
+            "Connections to servers that failed.",
+            totals.connect_failures,
+        )
+        found.one("counter", "retries", "Tries on a further server.", totals.retries)
+        found.by(
+            "counter",
+            "ended",
+            "Connections that are over, by who ended them in which phase (see the access log).",
+            "how",
+            totals.ended,
+        )
+        found.histogram(
+            "connect_seconds", "How long connecting to a server took.", totals.connect_seconds
+        )
+        found.histogram(
+            "duration_seconds", "How long connections lasted.", totals.life_seconds
+        )
+        return found.found

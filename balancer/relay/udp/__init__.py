@@ -1,0 +1,1 @@
+"""The kind `udp`: datagrams, in flows that stay on their server."""

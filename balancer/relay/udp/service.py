@@ -1,0 +1,199 @@
+"""
+The kind `udp` at work: flows in, counters and log lines out.
+
+Knows the site's seams. What happens to one flow is in `protocol`.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from balancer.config.values import Endpoint
+from balancer.interfaces import IBalancer, IContext, Metric, Published
+from balancer.pool.events import EnteredMaintenance, WentDown
+from balancer.pool.pool import Pool
+from balancer.relay.limits import Limits
+from balancer.relay.lines import Ended, milliseconds, peer_text
+from balancer.relay.service import Families, Relay
+from balancer.relay.settings import UdpSettings
+from balancer.relay.udp.protocol import Crowd, Flow, Inlet, Terms
+from balancer.wire.datagrams import DatagramPort
+
+log = Logger()
+
+FLOWS_SHARE = 0.5
+"""The share of our file descriptors that the flows of one balancer may have: accepted connections,
+health checks and logs live on the rest."""
+
+
+@implementer(IBalancer)
+class UdpBalancer(Relay[UdpSettings, DatagramPort]):
+    """
+    `[udp NAME]`. A flow stays on its server while that is up; when it goes down, into maintenance,
+    or is unreachable by what ICMP says, the next datagram finds another server.
+    """
+
+    def __init__(self, name: str, context: IContext) -> None:
+        super().__init__(name, context)
+        self.crowd = Crowd(context, 1)
+        self._terms: Terms | None = None
+        self._numbers: dict[DatagramPort, int] = {}
+
+    def _borrow(self, endpoint: Endpoint) -> DatagramPort:
+        return self.context.datagrams(endpoint.host, endpoint.port)
+
+    def _give_back(self, bound: DatagramPort) -> None:
+        # The flows that there are go on: a closing door still lets answers out.
+        if not self.draining:
+            bound.received = None
+
+    def _settled(self, settings: UdpSettings, pool: Pool, limits: Limits) -> None:
+        self._terms = Terms(
+            self.context, pool, settings.idle_timeout, limits, self._ended
+        )
+        self.crowd.flows.most = self._room(settings.max_connections)
+
+    def _room(self, wanted: int) -> int:
+        """As many flows as were asked for, or as file descriptors allow: each needs one."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return wanted
+        room = max(1, int(soft * FLOWS_SHARE))
+        if room < wanted:
+            log.warn(
+                "udp {name}: room for {room} flows instead of max-connections = {wanted}: only "
+                "{soft} files may be open (ulimit -n)",
+                name=self.section,
+                room=room,
+                wanted=wanted,
+                soft=soft,
+            )
+        return min(wanted, room)
+
+    def _open(self) -> None:
+        terms = self._terms
+        assert terms is not None
+        for port in self._bound:
+            number = self._numbers.setdefault(port, len(self._numbers))
+            port.received = Inlet(self.crowd, terms, port, number).received
+            port.start()
+
+    def drain(self) -> Deferred[None]:
+        """Make no new flows; fire when the ones that there are have become idle."""
+        self.crowd.draining = True
+        return super().drain()
+
+    def _ended(self, flow: Flow) -> None:
+        totals, lasted = self.crowd.totals, self.context.reactor.seconds() - flow.came_at
+        totals.datagrams_in += flow.datagrams_in
+        totals.datagrams_out += flow.datagrams_out
+        totals.bytes_in += flow.bytes_in
+        totals.bytes_out += flow.bytes_out
+        totals.life_seconds.observe(lasted)
+        totals.ended[flow.how] = totals.ended.get(flow.how, 0) + 1
+        if self._log is not None:
+            self._write(self._entry(flow, lasted))
+        self._tell_if_empty()
+
+    def _entry(self, flow: Flow, lasted: float) -> Ended:
+        return Ended(
+            client=peer_text(flow.peer[0], flow.peer[1]),
+            at=time.time() - lasted,
+            balancer=f"udp/{self.section}",
+            server=flow.server_key,
+            three=(flow.datagrams_in, flow.datagrams_out, milliseconds(lasted)),
+            to_server=flow.bytes_in,
+            to_client=flow.bytes_out,
+            how=flow.how,
+            left=len(self.crowd.flows),
+        )
+
+    def _busy(self) -> bool:
+        return bool(len(self.crowd.flows))
+
+    def _end_all(self) -> None:
+        self.crowd.draining = True
+        self.crowd.end_all("KD")
+        for port in self._bound:
+            port.received = None
+
+    def _published(self, published: Published) -> None:
+        pool = self.pool
+        if pool is None or published.pool != pool.name:
+            return
+        if isinstance(published.event, (WentDown, EnteredMaintenance)):
+            self.crowd.forsake(published.event.server)
+
+    def _sums(self) -> tuple[int, int, int, int]:
+        """Datagrams and bytes to servers, datagrams and bytes to clients."""
+        totals = self.crowd.totals
+        sums = [totals.datagrams_in, totals.bytes_in, totals.datagrams_out, totals.bytes_out]
+        for flow in self.crowd.flows:
+            sums[0] += flow.datagrams_in
+            sums[1] += flow.bytes_in
+            sums[2] += flow.datagrams_out
+            sums[3] += flow.bytes_out
+        return sums[0], sums[1], sums[2], sums[3]
+
+    def status(self) -> Mapping[str, Any]:
+        """See `IBalancer`."""
+        datagrams_in, bytes_in, datagrams_out, bytes_out = self._sums()
+        return {
+            "kind": "udp",
+            "name": self.section,
+            "listen": [str(each.address) for each in self._bound],
+            "pool": "" if self.pool is None else self.pool.name,
+            "flows": len(self.crowd.flows),
+            "max_connections": self.crowd.flows.most,
+            "draining": self.draining,
+            "flows_total": self.crowd.totals.flows,
+            "moved": self.crowd.totals.moved,
+            "datagrams_to_server": datagrams_in,
+            "datagrams_to_client": datagrams_out,
+            "bytes_to_server": bytes_in,
+            "bytes_to_client": bytes_out,
+            "dropped": dict(self.crowd.totals.dropped),
+        }
+
+    def metrics(self) -> Sequence[Metric]:
+        """See `IBalancer`."""
+        found, totals = Families("balancer_udp_", self.section), self.crowd.totals
+        datagrams_in, bytes_in, datagrams_out, bytes_out = self._sums()
+        found.one("gauge", "flows", "Flows now.", len(self.crowd.flows))
+        found.one("counter", "flows_opened", "Flows begun.", totals.flows)
+        found.one(
+            "counter", "flows_moved", "Flows that went on to another server.", totals.moved
+        )
+        found.by(
+            "counter",
+            "datagrams",
+            "Datagrams received, by where they go.",
+            "direction",
+            {"to-server": datagrams_in, "to-client": datagrams_out},
+        )
+        found.by(
+            "counter",
+            "bytes",
+            "Bytes received, by where they go.",
+            "direction",
+            {"to-server": bytes_in, "to-client": bytes_out},
+        )
+        found.by("counter", "dropped", "Datagrams dropped, by why.", "reason", totals.dropped)
+        found.by(
+            "counter",
+            "ended",
+            "Flows that are over, by who ended them (see the access log).",
+            "how",
+            totals.ended,
+        )
+        found.histogram(
+            "duration_seconds", "How long flows lasted.", totals.life_seconds
+        )
+        return found.found
