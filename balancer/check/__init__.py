@@ -1,1 +1,1 @@
-"""Probes, and the timed service that feeds their verdicts to pools: knows no HTTP."""
+"""Probes of servers, and the timed service that feeds their results to pools."""
