@@ -16,6 +16,9 @@ SMOOTH_WORK = 50_000
 MAX_PERIOD = 65_536
 """The longest order that is held; above, each turn is computed when it comes."""
 
+MAX_LOOK = 256
+"""Turns of full or tried servers that are passed over; then the first with room does."""
+
 
 class RoundRobin(Plain):
     """
@@ -62,28 +65,30 @@ class RoundRobin(Plain):
         return self._choose_other(server, tried)
 
     def rank(self, key: bytes | None) -> Iterator[Server]:
-        """Servers by their next turns."""
-        everyone = (*self._turns, *self._servers)
+        """Servers by their next turns, as far as `choose` looks, then in the site file's order."""
+        everyone = (*islice(self._turns, MAX_LOOK), *self._servers)
         return (s for s in dict.fromkeys(everyone) if s.in_flight < s.limit)
 
     def _choose_other(self, server: Server, tried: Collection[Server]) -> Server | None:
         turns = self._turns
-        for _ in range(len(turns)):
+        for _ in range(min(len(turns), MAX_LOOK)):
             if server.in_flight < server.limit and server not in tried:
                 return server
             server = turns[0]
             turns.rotate(-1)
-        return None
+        return self._any(tried)
 
     def _choose_endless(self, tried: Collection[Server]) -> Server | None:
         if self._endless is None:
             return None
-        for _ in range(len(self._turns)):
+        for _ in range(min(len(self._turns), MAX_LOOK)):
             server = self._turns.popleft()
             self._turns.append(self._servers[next(self._endless)])
             if server.in_flight < server.limit and server not in tried:
                 return server
-        # A light server may have no turn in the window.
+        return self._any(tried)
+
+    def _any(self, tried: Collection[Server]) -> Server | None:
         for server in self._servers:
             if server.in_flight < server.limit and server not in tried:
                 return server

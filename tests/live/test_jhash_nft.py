@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from ipaddress import ip_address
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from balancer.pool.jhash import flow_slot, seed_of, source_slot
 from balancer.pool.maglev import SLOTS
+from tests.live.harness import need, search_path
 
 SEED = seed_of("web")
 
@@ -59,7 +59,10 @@ for i in range(1, 101):
 
 def run(*command: str, text: str | None = None) -> str:
     """What a command prints; its failure is the test's."""
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=30)
+    environment = {**os.environ, "PATH": search_path()}
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=30, env=environment
+    )
     if done.returncode:
         raise AssertionError(f"{command}: {done.stderr}")
     return done.stdout
@@ -69,12 +72,11 @@ class KernelSlotsTests(SynchronousTestCase):
     """Same input, same choice: userspace and kernel."""
 
     def setUp(self) -> None:
-        missing = [tool for tool in ("ip", "nft") if shutil.which(tool) is None]
-        if missing or os.geteuid() != 0:
-            reason = f"needs root, ip and nft (missing: {missing or 'root'})"
-            if os.environ.get("CI"):
-                self.fail(reason)
-            self.skipTest(reason)
+        need("ip", "nft")
+        if os.geteuid() != 0 and os.environ.get("CI") == "true":
+            self.fail("not root: no network namespace")
+        if os.geteuid() != 0:
+            raise SkipTest("needs root, for a network namespace")
         self.space = f"jhash{os.getpid()}"
         run("ip", "netns", "add", self.space)
         self.addCleanup(run, "ip", "netns", "del", self.space)

@@ -55,3 +55,11 @@ class RoundRobinTests(SynchronousTestCase):
         tried = [named(pool, "a"), named(pool, "b")]
         self.assertEqual(pool.choose(None, tried), named(pool, "c"))
         self.assertIsNone(pool.choose(None, pool.servers))
+
+    def test_last_with_room(self) -> None:
+        """The one server with room is found among many full ones, as `rank` says."""
+        pool = up_pool([ServerSettings(f"s{n}", max_connections=1) for n in range(600)])
+        for server in pool.servers[:-1]:
+            pool.begin(server, 0.0)
+        self.assertEqual(list(pool.rank(None)), [pool.servers[-1]])
+        self.assertIs(pool.choose(None), pool.servers[-1])

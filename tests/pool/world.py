@@ -19,6 +19,9 @@ class Waiting:
     deadline: float
     key: bytes | None = None
 
+    def admitted(self, server: Server, now: float) -> None:
+        """Its server is read from what `finish` and `admit` return."""
+
 
 def servers(*weights: int, **options: object) -> list[ServerSettings]:
     """Servers a, b, c, ... of these weights."""
