@@ -141,8 +141,8 @@ class Ticker:
         """Tick at multiples of the interval since the wheel's start, so as not to drift."""
         late = (self._reactor.seconds() - self._wheel.start) % self._interval
         delay = self._interval - late
-        if delay < self._interval / 2:
-            # Early by a rounding error, or late by more than half: the next but one.
+        if delay < self._interval / 10:
+            # Early by a rounding error, or so late that the next one is here: the one after it.
             delay += self._interval
         self._call = self._reactor.callLater(delay, self._tick)
 
