@@ -4,17 +4,23 @@ The check `tcp`: a server is up if it takes a connection. Knows nothing of what 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IProtocol, ITCPTransport
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from balancer.interfaces import CheckFailed, ICheck
 from balancer.wire.address import Address
-from balancer.wire.connect import ConnectFailed, ConnectImpossible, connect
+from balancer.wire.connect import ConnectFailed, ConnectImpossible, Connecting, connect
 from balancer.wire.deadlines import Wheel
 from balancer.wire.reactor import IWireReactor
+
+Connect = Callable[
+    [IWireReactor, Address, IProtocol, Callable[[ConnectFailed], None], float, Wheel], Connecting
+]
 
 
 @implementer(ICheck)
@@ -24,11 +30,12 @@ class TcpCheck:
 
     reactor: IWireReactor
     wheel: Wheel
+    connect: Connect = connect
 
     def probe(self, target: Address, timeout: float) -> Deferred[str]:
         """Fires with 'connected'; fails with the reason why there was no connection."""
         done: Deferred[str] = Deferred(lambda _: connecting.cancel())
-        connecting = connect(
+        connecting = self.connect(
             self.reactor,
             target,
             _HangUp(done),
@@ -48,11 +55,13 @@ def _refused(done: Deferred[str], error: ConnectFailed) -> None:
 class _HangUp(Protocol):
     """Ends a connection as soon as there is one."""
 
+    transport: ITCPTransport
+
     def __init__(self, done: Deferred[str]) -> None:
         self._done = done
 
     def connectionMade(self) -> None:
         # A reset, as HAProxy's: thousands of checks would else hold thousands of ports in
         # TIME_WAIT for a minute each.
-        ITCPTransport(self.transport).abortConnection()
+        self.transport.abortConnection()
         self._done.callback("connected")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.testing import MemoryReactorClock
+from zope.interface import alsoProvides, implementer
 
 from balancer.check.interfaces import IServerCheck
 from balancer.interfaces import ICheck
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
 from balancer.wire.address import Address, literal
+from balancer.wire.deadlines import Wheel
 
 
 def pool_of(count: int, rise: int = 2, fall: int = 3, disabled: tuple[int, ...] = ()) -> Pool:
@@ -78,3 +82,35 @@ class FakeServerCheck(FakeCheck):
 def passing(target: Address, deferred: Deferred[str]) -> None:
     """Every probe passes at once."""
     deferred.callback("fine")
+
+
+class FakeReactor(MemoryReactorClock):
+    """A reactor without sockets, that notes the programs it should start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spawned: list[tuple[Any, str, list[str], dict[str, str]]] = []
+        self.spawn_error: OSError | None = None
+
+    def spawnProcess(self, protocol: Any, executable: Any, args: Any, env: Any) -> Any:
+        """As IReactorProcess has it, for the arguments that we give."""
+        if self.spawn_error is not None:
+            raise self.spawn_error
+        self.spawned.append((protocol, executable, args, env))
+
+
+def reactor_of(fake: FakeReactor) -> Any:
+    """`fake` as what it stands in for: it has as much of it as checks use."""
+    return fake
+
+
+class FakeContext:
+    """What makers of checks take from the site."""
+
+    def __init__(self) -> None:
+        self.reactor: Any = FakeReactor()
+        alsoProvides(self.reactor, IReactorProcess)
+        self.wheel = Wheel(0.0)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"a check has no business with {name}")
