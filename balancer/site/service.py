@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,9 @@ from balancer.wire.deadlines import Ticker, Wheel
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
 from balancer.wire.reactor import IWireReactor
+
+TICK_BUDGET = 0.02
+"""Seconds of one tick that pools may take; those that did not get theirs are first in the next."""
 
 log = Logger()
 
@@ -107,6 +111,7 @@ class SiteService(MultiService):
         self._balancers: dict[str, IBalancer] = {}
         self._checks: dict[str, CheckService] = {}
         registry.subscribe(_log_event)
+        self._turns = deque(registry.pools.values())
         self._ticker.every(self._tick)
         self._make_all(makers)
 
@@ -202,14 +207,23 @@ class SiteService(MultiService):
             each.reopen(self._reactor.seconds())
 
     def _tick(self, now: float) -> None:
-        for pool in self._context.registry.pools.values():
-            events = pool.tick(now)
-            if events:
-                self._context.publish(pool, events)
-            elif pool.queue_length:
-                self._context.admit(pool)
+        # A table of a keyed pool takes a few milliseconds a slice: hundreds of them take turns.
+        enough = now + TICK_BUDGET
+        for _ in range(len(self._turns)):
+            pool = self._turns[0]
+            self._turns.rotate(-1)
+            self._tick_pool(pool, now)
+            if self._reactor.seconds() > enough:
+                break
         for each in self._context.logs.values():
             each.flush(now)
+
+    def _tick_pool(self, pool: Pool, now: float) -> None:
+        events = pool.tick(now)
+        if events:
+            self._context.publish(pool, events)
+        elif pool.queue_length:
+            self._context.admit(pool)
 
     # -- ISite
 
