@@ -1,0 +1,285 @@
+"""
+Tests of `balancer.wire.reactor` and `balancer.wire.lean`: one for each trap of the stock reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from typing import Any
+
+import twisted.internet
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from balancer.wire import lean
+from balancer.wire.interfaces import IWireReactor
+from balancer.wire.lean import LONG_TURN, LeanReactor
+from balancer.wire.reactor import install
+from tests.wire.reactors import Turns, unix_pair
+
+
+@implementer(IReadDescriptor, IWriteDescriptor)
+class Selectable:
+    """Does what a test tells it, and remembers what it was told."""
+
+    def __init__(self, fd: Any) -> None:
+        self.fd = fd
+        self.reads = 0
+        self.writes = 0
+        self.lost: list[Any] = []
+        self.on_read: Any = lambda: None
+
+    def fileno(self) -> int:
+        return self.fd if isinstance(self.fd, int) else int(self.fd.fileno())
+
+    def logPrefix(self) -> str:
+        return "test"
+
+    def doRead(self) -> Any:
+        self.reads += 1
+        return self.on_read()
+
+    def doWrite(self) -> None:
+        self.writes += 1
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.lost.append(reason.type)
+
+
+class LeanReactorTests(SynchronousTestCase):
+    """The lean reactor keeps the promises of the stock one, and some more."""
+
+    def setUp(self) -> None:
+        self.reactor = LeanReactor()
+        self.turns = Turns(self.reactor)
+        self.addCleanup(self.turns.close)
+
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """Two connected sockets."""
+        ours, theirs = unix_pair()
+        self.addCleanup(theirs.close)
+        return ours, theirs
+
+    def test_interface(self) -> None:
+        """It provides what the room asks of a reactor."""
+        verifyObject(IWireReactor, self.reactor)
+
+    def test_clock_set_back(self) -> None:
+        """Delayed calls come in time though the wall clock is set back to 1970."""
+        calls: list[float] = []
+        self.patch(time, "time", lambda: 0.0)
+        begun = time.monotonic()
+        self.assertApproximates(self.reactor.seconds(), begun, 1.0)
+        self.reactor.callLater(0.0, lambda: calls.append(self.reactor.seconds()))
+        self.turns.turn()
+        self.assertEqual(len(calls), 1)
+        self.assertGreaterEqual(calls[0], begun)
+
+    def test_reused_descriptor(self) -> None:
+        """A descriptor closed and reused within one batch does not get the old one's hang-up."""
+        pairs = [self.pair(), self.pair()]
+        selectables = [Selectable(ours) for ours, _theirs in pairs]
+        heirs: list[Selectable] = []
+
+        def replace(victim: Selectable) -> None:
+            if heirs:
+                return
+            number = victim.fileno()
+            ours, self.theirs = self.pair()
+            self.reactor.removeReader(victim)
+            victim.fd.close()
+            os.dup2(ours.fileno(), number)
+            ours.close()
+            heirs.append(Selectable(number))
+            self.reactor.addReader(heirs[0])
+            self.reactor.addWriter(heirs[0])
+
+        selectables[0].on_read = lambda: replace(selectables[1])
+        selectables[1].on_read = lambda: replace(selectables[0])
+        for selectable, (_ours, theirs) in zip(selectables, pairs, strict=True):
+            self.reactor.addReader(selectable)
+            theirs.close()
+        self.reactor.doIteration(0)
+        (heir,) = heirs
+        self.assertEqual((heir.reads, heir.writes, heir.lost), (0, 0, []))
+        self.theirs.sendall(b"x")
+        self.reactor.doIteration(0)
+        self.assertEqual((heir.reads, heir.writes, heir.lost), (1, 1, []))
+        self.reactor.removeAll()
+        os.close(heir.fd)
+
+    def test_closed_before_it_was_removed(self) -> None:
+        """A selectable that was closed too early is found and removed all the same."""
+        ours, _theirs = self.pair()
+        selectable = Selectable(ours)
+        self.reactor.addReader(selectable)
+        number = ours.detach()
+        self.addCleanup(os.close, number)
+        self.reactor.removeReader(selectable)
+        self.assertNotIn(selectable, self.reactor.getReaders())
+
+    def test_raising_read(self) -> None:
+        """What escapes from doRead is logged, and the selectable is dropped with it."""
+        ours, theirs = self.pair()
+        self.addCleanup(ours.close)
+        selectable = Selectable(ours)
+
+        def bang() -> None:
+            raise RuntimeError("bang")
+
+        selectable.on_read = bang
+        self.reactor.addReader(selectable)
+        theirs.sendall(b"x")
+        self.turns.turn()
+        self.assertEqual(selectable.lost, [RuntimeError])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertNotIn(selectable, self.reactor.getReaders())
+
+    def test_raising_when_lost(self) -> None:
+        """What escapes from connectionLost is logged, and the others get their turn."""
+        first, second = self.pair(), self.pair()
+        selectables = [Selectable(first[0]), Selectable(second[0])]
+
+        def bang(reason: Failure) -> None:
+            raise ValueError("bang")
+
+        for selectable, (ours, theirs) in zip(selectables, (first, second), strict=True):
+            self.addCleanup(ours.close)
+            selectable.on_read = ConnectionDone
+            selectable.connectionLost = bang  # type: ignore[method-assign]  # the test's point
+            self.reactor.addReader(selectable)
+            theirs.sendall(b"x")
+        self.turns.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_closed_between_read_and_write(self) -> None:
+        """doWrite is not called on what doRead took away."""
+        ours, theirs = self.pair()
+        self.addCleanup(ours.close)
+        selectable = Selectable(ours)
+
+        def leave() -> None:
+            self.reactor.removeReader(selectable)
+            self.reactor.removeWriter(selectable)
+
+        selectable.on_read = leave
+        self.reactor.addReader(selectable)
+        self.reactor.addWriter(selectable)
+        theirs.sendall(b"x")
+        self.turns.turn()
+        self.assertEqual((selectable.reads, selectable.writes), (1, 0))
+
+    def test_both_directions(self) -> None:
+        """Readable and writable are told apart, as they are asked for."""
+        ours, theirs = self.pair()
+        self.addCleanup(ours.close)
+        selectable = Selectable(ours)
+        self.reactor.addWriter(selectable)
+        self.turns.turn()
+        self.assertEqual((selectable.reads, selectable.writes), (0, 1))
+        theirs.sendall(b"x")
+        self.reactor.addReader(selectable)
+        self.turns.turn()
+        self.assertEqual((selectable.reads, selectable.writes), (1, 2))
+        self.reactor.removeWriter(selectable)
+        self.turns.turn()
+        self.assertEqual((selectable.reads, selectable.writes), (2, 2))
+        self.reactor.removeReader(selectable)
+        self.turns.turn()
+        self.assertEqual((selectable.reads, selectable.writes), (2, 2))
+
+    def test_pipe_hangs_up(self) -> None:
+        """A pipe whose writer has gone is at its end."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        selectable = Selectable(reading)
+        self.reactor.addReader(selectable)
+        os.close(writing)
+        self.turns.turn()
+        self.assertEqual(selectable.lost, [ConnectionDone])
+
+    def test_regular_file(self) -> None:
+        """Regular files, which epoll refuses, are accepted and given back."""
+        with tempfile.TemporaryFile() as file:
+            selectable = Selectable(file.fileno())
+            self.reactor.addReader(selectable)
+            self.reactor.addWriter(selectable)
+            self.assertIn(selectable, self.reactor.getReaders())
+            self.reactor.removeReader(selectable)
+            self.reactor.removeWriter(selectable)
+            self.assertNotIn(selectable, self.reactor.getReaders())
+            self.assertNotIn(selectable, self.reactor.getWriters())
+
+
+class LongTurnTests(SynchronousTestCase):
+    """Turns that would cost a lease are seen."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.patch(lean, "monotonic", self.clock.seconds)
+        self.reactor = LeanReactor()
+        self.addCleanup(Turns(self.reactor).close)
+        self.events: list[Any] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    def lines(self) -> list[Any]:
+        """What was logged about turns."""
+        return [event for event in self.events if "turn" in event]
+
+    def test_counted(self) -> None:
+        """A turn of more than LONG_TURN is counted, a short one and a long sleep are not."""
+        self.reactor.doIteration(0)
+        self.clock.advance(LONG_TURN * 0.9)
+        self.reactor.doIteration(0)
+        self.assertEqual(self.reactor.long_turns, 0)
+        self.clock.advance(LONG_TURN * 1.1)
+        self.reactor.doIteration(0)
+        self.assertEqual(self.reactor.long_turns, 1)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_logged_seldom_and_for_ever(self) -> None:
+        """There is at most a line a second, and it never ends."""
+        for _ in range(100):
+            self.clock.advance(0.1)
+            self.reactor.doIteration(0)
+        self.assertEqual(self.reactor.long_turns, 99)
+        self.assertTrue(9 <= len(self.lines()) <= 11, len(self.lines()))
+        self.assertGreater(sum(event["count"] for event in self.lines()), 85)
+
+
+class InstallTests(SynchronousTestCase):
+    """One reactor is installed, ours if nobody came first."""
+
+    def test_installed_already(self) -> None:
+        """A reactor that is there stays."""
+        from twisted.internet import reactor
+
+        install()
+        self.assertIs(sys.modules["twisted.internet.reactor"], reactor)
+
+    def test_lean_on_linux(self) -> None:
+        """On Linux the lean reactor is installed."""
+        from twisted.internet import reactor
+
+        modules: Any = sys.modules
+        del modules["twisted.internet.reactor"]
+        try:
+            install()
+            installed = modules["twisted.internet.reactor"]
+        finally:
+            modules["twisted.internet.reactor"] = reactor
+            twisted.internet.reactor = reactor
+        self.addCleanup(Turns(installed).close)
+        self.assertIsInstance(installed, LeanReactor)
