@@ -25,6 +25,13 @@ GLUE_ROOMS = {"wire", "site", "admin", "check", "demo"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
     "balancer.http.check",
+    "balancer.http.client",
+    "balancer.http.front",
+    "balancer.http.links",
+    "balancer.http.metrics",
+    "balancer.http.proxying",
+    "balancer.http.server",
+    "balancer.http.tunnel",
 }
 
 # A core gets bytes and `now`, and asks nobody.

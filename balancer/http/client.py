@@ -1,0 +1,404 @@
+"""
+A client's connection: reads requests one at a time, holds back what comes too early, keeps time.
+
+Knows how requests are framed; who answers them is decided in `proxying`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.http import exchange
+from balancer.http.answers import redirect
+from balancer.http.body import Chunks, Lengths
+from balancer.http.exchange import ANSWERING, ASKED, CLOSING, HEAD, IDLE, TUNNEL
+from balancer.http.forwarded import additions, address_of, client_of, is_trusted
+from balancer.http.front import Front, Target
+from balancer.http.head import CHUNKED, Refused, RequestReader, bad_request
+from balancer.http.message import RequestHead
+from balancer.http.proxying import Proxying
+
+if TYPE_CHECKING:
+    from balancer.wire.stream import Stream
+
+HOLD: Final = 64 * 1024
+"""Bytes of later requests, or of a body without a server yet, that are held before reading pauses;
+at most one read (64 KiB) more comes on top. nginx holds its client_header_buffer, 1 to 32 KiB."""
+
+TOO_LARGE: Final = "body larger than max-body"
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class ClientConnection(Proxying):
+    """One client. It stands in the wheel from its first moment to its last."""
+
+    __slots__ = (
+        "_body_seen",
+                "_ended",
+        "_inside",
+        "_lingers",
+        "_paused",
+        "_reader",
+        "_tail",
+        "_tail_host",
+        "counted",
+        "deadline",
+        "peer",
+        "trusted",
+    )
+
+    def __init__(self, front: Front) -> None:
+        super().__init__(front)
+        self.peer = "-"
+        self.trusted = False
+        self.deadline = inf
+        self._reader: RequestReader | None = None
+        self._ended = False  # the client has sent its end
+        self._inside = False  # dataReceived is on the stack
+        self._paused = False  # we hold up the client's sending
+        self._lingers = False  # closing must read what the client still sends
+        self.counted = False  # in `per_source`
+        self._body_seen = 0
+        self._tail = b""
+        self._tail_host: bytes | None = None
+
+    # -- IProtocol
+
+    def makeConnection(self, transport: Stream) -> None:  # type: ignore[override]  # our own kind
+        """The client is here."""
+        front = self.front
+        self.transport = transport
+        self.peer = self.source = transport.peer_host
+        self.peer_port = transport.peer_port
+        self.trusted = self.trusts(self.peer)
+        front.connections.add(self)
+        front.figures.connections_total += 1
+        now = front.clock()
+        self.until = now + front.head_timeout
+        self.deadline = now + front.shortest
+        front.wheel.add(self)
+
+    def connectionMade(self) -> None:
+        """Part of IProtocol; nobody calls it."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Requests, or whatever the present one still needs."""
+        if self.phase > HEAD:
+            self._more(data)
+            return
+        if self.buffer:
+            data = self.buffer + data
+            self.buffer = b""
+        self._inside = True
+        self._request(data)
+        # Answers of our own are done at once: the next request may stand there already.
+        while self.buffer and self.phase == IDLE:
+            data, self.buffer = self.buffer, b""
+            self._request(data)
+        self._inside = False
+        if self._ended and self.phase <= HEAD:
+            self.close()
+
+    def readConnectionLost(self) -> None:
+        """The client has sent its end: it still reads what it asked for."""
+        self._ended = True
+        if self.phase == TUNNEL and self.tunnel is not None:
+            self.tunnel.client_ended()
+        elif self.phase == IDLE and not self.buffer:
+            self.close()
+        elif self.phase == HEAD or self.body is not None:
+            self.failed(exchange.CLIENT_LEFT)
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our end of a tunnel has been sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client is gone."""
+        front = self.front
+        front.wheel.discard(self)
+        if self.phase == TUNNEL and self.tunnel is not None and self.tunnel.over:
+            self.tunnel_over(front.clock())
+        else:
+            self.failed(exchange.CLIENT_LEFT)
+        self.phase = CLOSING
+        self.deadline = inf
+        front.connections.discard(self)
+        front.left(self)
+
+    # -- requests
+
+    def _request(self, data: bytes) -> None:
+        """Begin the exchange that `data` asks for, or wait for the rest of its head."""
+        front = self.front
+        try:
+            head = (self._reader or front.reader).read(data, self.trusted)
+            now = front.clock()
+            if head is None:
+                self._wait(data, now)
+                return
+            if self._reader is not None:
+                self._reader = None
+            if self.phase == IDLE:
+                self.began = now
+            self.head = head
+            self.minor = head.minor
+            self.keep = head.keep_alive
+            self.read_at = now
+            self.chosen_at = self.sent_at = self.answered_at = 0.0
+            self.letters = b"--"
+            end, length = head.end, head.length
+            if length == 0:
+                piece = b""
+                if len(data) > end:
+                    self.buffer = data[end:]
+            else:
+                piece = self._first_piece(data, end, length)
+                end += len(piece)
+            front.figures.bytes_in += end
+            if front.limited and not self._admitted(head, now):
+                return
+        except Refused as refusal:
+            self._refused(refusal)
+            return
+        target = front.only
+        if target is None:
+            client = address_of(self.source) if front.table.needs_client else None
+            target = front.table.find(head, client)
+        tail = self._tail if head.host == self._tail_host else self._new_tail(head)
+        pool = target.pool
+        if pool is None:
+            self._respond(target, head, now)
+            return
+        self.held = head.out + tail + piece
+        self.start(target, pool, now)
+
+    def _wait(self, data: bytes, now: float) -> None:
+        """The head is not complete."""
+        self.buffer = data
+        if self._reader is None:
+            self._reader = self.front.lend_reader()
+        if self.phase == IDLE and data:
+            self.phase = HEAD
+            self.began = now
+            self.read_at = self.chosen_at = self.sent_at = self.answered_at = 0.0
+            self.minor = 1
+            self.keep = False
+            self.until = now + self.front.head_timeout
+
+    def _first_piece(self, data: bytes, end: int, length: int) -> bytes:
+        """What came of the body with its head; `body` follows the rest. May raise Refused."""
+        front = self.front
+        if length > front.max_body:
+            self.body = Lengths(length)
+            raise Refused(413, TOO_LARGE)
+        size = len(data) - end
+        if 0 < length <= size:
+            stop = end + length
+            if length < size:
+                self.buffer = data[stop:]
+            return data[end:stop]
+        body = self.body = Chunks(bad_request) if length == CHUNKED else Lengths(length)
+        self._body_seen = 0
+        if not size:
+            return b""
+        consumed, done = body.feed(data[end:])
+        self._measure(consumed)
+        if done:
+            self.body = None
+            self.buffer = data[end + consumed :]
+        return data[end : end + consumed]
+
+    def _measure(self, size: int) -> None:
+        """`max-body` for bodies that do not say their length. Chunk framing counts as well."""
+        self._body_seen += size
+        if self._body_seen > self.front.max_body:
+            raise Refused(413, TOO_LARGE)
+
+    def _admitted(self, head: RequestHead, now: float) -> bool:
+        """Learn who asks, and whether that client may ask now."""
+        front = self.front
+        if self.trusted:
+            self.source = client_of(head, self.peer, front.proxies)
+        if front.rates is None or front.rates.allow(self.source, now):
+            return True
+        front.figures.refused["rate"] += 1
+        self.letters = b"PR"
+        self.refuse(front.error(429), now)
+        return False
+
+    def _refused(self, refusal: Refused) -> None:
+        """The client broke the rules; nothing more that it sends can be understood."""
+        front = self.front
+        kind = "max-body" if refusal.status == 413 else "bad-request"
+        front.figures.refused[kind] += 1
+        now = front.clock()
+        if self.phase == IDLE and self.head is None:
+            self.began, self.read_at = now, 0.0
+            self.chosen_at = self.sent_at = self.answered_at = 0.0
+            self.minor = 1
+        self.keep = False
+        self._lingers = True
+        self.failed(exchange.REFUSED, refusal.reason, refusal.status)
+
+    def _respond(self, target: Target, head: RequestHead, now: float) -> None:
+        """A route's own answer."""
+        if target.redirect is not None:
+            self.refuse(redirect(target.redirect, head.host, head.target), now)
+        elif target.answer is not None:
+            self.refuse(target.answer, now)
+        else:
+            self.refuse(self.front.error(404, "no route leads there"), now)
+
+    def _new_tail(self, head: RequestHead) -> bytes:
+        """What is appended to the request's head. It is kept for the next request, if that would
+        get the same."""
+        front = self.front
+        added = additions(front.forwarded, self.peer, head, self.trusted)
+        tail = front.request_lines + added + b"\r\n"
+        if front.request_id is not None:
+            kept = head.field(front.request_id) if self.trusted else None
+            name = front.request_id
+            return b"%b: %b\r\n%b" % (name, kept or front.new_id(), tail)
+        if not self.trusted:
+            self._tail_host, self._tail = head.host, tail
+        return tail
+
+    def trusts(self, peer: str) -> bool:
+        """Whether `peer` is a trusted proxy."""
+        proxies = self.front.proxies
+        return bool(proxies) and is_trusted(address_of(peer), proxies)
+
+    def settings_changed(self) -> None:
+        """The next request goes by new settings."""
+        self._tail_host = None
+        self.trusted = self.trusts(self.peer)
+        self.source = self.peer
+
+    # -- the rest of a body, or what comes too early
+
+    def _more(self, data: bytes) -> None:
+        if self.phase == TUNNEL:
+            if self.tunnel is not None:
+                self.tunnel.from_client(data)
+        elif self.body is not None and (self.phase == ASKED or self.phase == ANSWERING):
+            self._forward(data)
+        elif self.phase != CLOSING:
+            self.buffer += data
+            if len(self.buffer) >= HOLD and not self._paused:
+                self._paused = True
+                self.transport.pauseProducing()
+
+    def _forward(self, data: bytes) -> None:
+        """A piece of the body, for the server that has the rest of it."""
+        front, body, link = self.front, self.body, self.link
+        if body is None or link is None:
+            return
+        try:
+            consumed, done = body.feed(data)
+            self._measure(consumed)
+        except Refused as refusal:
+            self._refused(refusal)
+            return
+        self.held = b""  # too much to hold: this request cannot be sent again
+        front.figures.bytes_in += consumed
+        link.transport.write(data if consumed == len(data) else data[:consumed])
+        wait = front.idle_timeout
+        if done:
+            self.body = None
+            self.buffer = data[consumed:]
+            link.transport.unregisterProducer()
+            wait = front.response_timeout
+        self.until = front.clock() + wait
+
+    def go_on(self) -> None:
+        """The server is there: what was held for it goes out."""
+        data, self.buffer = self.buffer, b""
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        if data:
+            self._more(data)
+        elif self.body is not None:
+            self.until = self.front.clock() + self.front.idle_timeout
+        if self._ended and self.tunnel is not None:
+            self.tunnel.client_ended()
+
+    # -- between exchanges
+
+    def next(self, now: float) -> None:
+        """After an exchange: the next request, or the end of the connection."""
+        if not self.keep or self.body is not None or self.front.draining:
+            self.close()
+            return
+        self.phase = IDLE
+        self.until = now + self.front.idle_timeout
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+        if self._inside:
+            return
+        if self.buffer:
+            self.dataReceived(b"")
+        elif self._ended:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection, when all that was written has gone out."""
+        if self.phase == CLOSING:
+            return
+        self.phase = CLOSING
+        self.until = self.front.clock() + self.front.idle_timeout
+        if self._lingers or self.body is not None or self.buffer or self._paused:
+            self.body = None
+            self.buffer = b""
+            self.transport.close_lingering()
+        else:
+            self.transport.loseConnection()
+
+    def drain(self) -> None:
+        """Finish what is going on, and begin nothing new."""
+        if self.phase == IDLE:
+            self.close()
+
+    def stop(self) -> None:
+        """End now, whatever is going on."""
+        self.failed(exchange.STOPPED, "the balancer stops")
+
+    def expired(self, now: float) -> None:
+        """
+        The wheel asks whether time is up. `until` says when; `deadline` is only when the wheel
+        looks again, never later than the shortest time-out from now. So `until` moves in both
+        directions by plain writes.
+        """
+        if now >= self.until:
+            happening = exchange.TIMED_OUT
+            link = self.link
+            if self.phase == ANSWERING and self.transport.queued:
+                happening = exchange.STALLED
+            elif self.phase == ASKED and self.body is not None and link is not None:
+                happening = exchange.TIMED_OUT if link.transport.queued else exchange.STALLED
+            self.failed(happening, "timed out")
+        if self.deadline != inf:
+            self.deadline = min(self.until, now + self.front.shortest)
+            if self.deadline <= now:
+                self.deadline = now + self.front.shortest
+            self.front.wheel.add(self)
+
+    # -- IPushProducer, for the server's transport
+
+    def pauseProducing(self) -> None:
+        """The server is slower than the client."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The server has caught up."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The server's transport has ended; its protocol will say so too."""

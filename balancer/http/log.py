@@ -1,0 +1,192 @@
+"""
+One line for each request, in the three forms of `log-format`.
+
+Knows what a finished exchange can tell (`Entry`). Pure: it makes bytes, others write them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from json import dumps
+from typing import Final, Protocol
+
+from balancer.http.dates import Dates
+from balancer.http.message import RequestHead
+
+
+class Entry(Protocol):
+    """
+    A request that is over. Times are of the monotonic clock, 0.0 where it did not get so far:
+    `began` the first byte, `read_at` the whole head, `chosen_at` a server (after any queue),
+    `sent_at` the request on its way, `answered_at` the answer's head. `sent` counts bytes to the
+    client, `sent_head` those of the head among them; `letters` are HAProxy's two.
+    """
+
+    source: str
+    peer_port: int
+    head: RequestHead | None
+    status: int
+    sent: int
+    sent_head: int
+    letters: bytes
+    began: float
+    read_at: float
+    chosen_at: float
+    sent_at: float
+    answered_at: float
+
+    @property
+    def retries(self) -> int:
+        """Attempts that failed before the last one."""
+
+    @property
+    def pool_name(self) -> str:
+        """The pool's name, or `-`."""
+
+    @property
+    def server_name(self) -> str:
+        """The last server's name, or `-`."""
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Connections of the balancer, requests in the pool, on the server."""
+
+
+Formatter = Callable[[Entry, float], bytes]
+
+_UNSAFE: Final = re.compile(rb'[^\x20\x21\x23-\x5b\x5d-\x7e]')
+
+
+def quoted(text: bytes) -> bytes:
+    """`text` for between quotes: whatever could end them, or the line, is written as `\\xHH`."""
+    if _UNSAFE.search(text) is None:
+        return text
+    return _UNSAFE.sub(lambda found: b"\\x%02X" % found[0][0], text)
+
+
+def formatter(name: str, balancer: str, dates: Dates) -> Formatter:
+    """The function that makes lines of the form `name` for the balancer of that name."""
+    if name == "haproxy":
+        return _haproxy(balancer.encode(), dates)
+    if name == "json":
+        return _json(balancer, dates)
+    return _combined(dates)
+
+
+def _combined(dates: Dates) -> Formatter:
+    """Apache's and nginx's: the size is the body's, without the head."""
+
+    def line(entry: Entry, now: float) -> bytes:
+        head = entry.head
+        if head is None:
+            asked, referer, agent = b"-", b"-", b"-"
+        else:
+            asked = quoted(head.line)
+            referer = quoted(head.field(b"referer") or b"-")
+            agent = quoted(head.field(b"user-agent") or b"-")
+        return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (
+            entry.source.encode(),
+            dates.clf(now),
+            asked,
+            entry.status,
+            entry.sent - entry.sent_head,
+            referer,
+            agent,
+        )
+
+    return line
+
+
+def timers(entry: Entry, now: float) -> tuple[int, int, int, int, int]:
+    """HAProxy's TR, Tw, Tc, Tr and Ta in milliseconds; -1 where the request did not get so far."""
+    began, read, chosen = entry.began, entry.read_at, entry.chosen_at
+    sent, answered = entry.sent_at, entry.answered_at
+    return (
+        round((read - began) * 1000) if read else -1,
+        round((chosen - read) * 1000) if chosen else -1,
+        round((sent - chosen) * 1000) if sent else -1,
+        round((answered - sent) * 1000) if sent and answered else -1,
+        round((now - began) * 1000),
+    )
+
+
+def _haproxy(balancer: bytes, dates: Dates) -> Formatter:
+    """HAProxy's `option httplog`, without the syslog header and without captures."""
+
+    def line(entry: Entry, now: float) -> bytes:
+        head = entry.head
+        ours, in_pool, on_server = entry.counts
+        return b'%b:%d [%b] %b %b/%b %d/%d/%d/%d/%d %d %d - - %b-- %d/%d/%d/%d/%d 0/0 "%b"\n' % (
+            entry.source.encode(),
+            entry.peer_port,
+            dates.haproxy(entry.began, now),
+            balancer,
+            entry.pool_name.encode() if entry.pool_name != "-" else balancer,
+            entry.server_name.encode() if entry.server_name != "-" else b"<NOSRV>",
+            *timers(entry, now),
+            entry.status or -1,
+            entry.sent,
+            entry.letters,
+            ours,
+            ours,
+            in_pool,
+            on_server,
+            entry.retries,
+            b"<BADREQ>" if head is None else quoted(head.line),
+        )
+
+    return line
+
+
+def _text(value: bytes | None) -> bytes:
+    """A JSON string. Bytes beyond ASCII are read as Latin-1, so that none is lost."""
+    if value is None:
+        return b"null"
+    if _UNSAFE.search(value) is None:
+        return b'"%b"' % value
+    return dumps(value.decode("latin-1")).encode()
+
+
+def _json(balancer: str, dates: Dates) -> Formatter:
+    """One object a line; times in seconds."""
+    name = dumps(balancer).encode()
+
+    def line(entry: Entry, now: float) -> bytes:
+        head = entry.head
+        method = target = host = referer = agent = version = None
+        if head is not None:
+            method, target, host = head.method, head.target, head.host
+            version = b"1.%d" % head.minor
+            referer, agent = head.field(b"referer"), head.field(b"user-agent")
+        waits = timers(entry, now)
+        return _OBJECT % (
+            dates.iso(entry.began, now),
+            name,
+            entry.source.encode(),
+            entry.peer_port,
+            _text(method),
+            _text(host),
+            _text(target),
+            _text(version),
+            entry.status,
+            entry.sent,
+            now - entry.began,
+            entry.pool_name.encode(),
+            entry.server_name.encode(),
+            entry.retries,
+            entry.letters,
+            *waits,
+            _text(referer),
+            _text(agent),
+        )
+
+    return line
+
+
+_OBJECT: Final = (
+    b'{"time":"%b","balancer":%b,"client":"%b","port":%d,"method":%b,"host":%b,"target":%b,'
+    b'"version":%b,"status":%d,"bytes":%d,"seconds":%.6f,"pool":"%b","server":"%b",'
+    b'"retries":%d,"state":"%b","request_ms":%d,"queue_ms":%d,"connect_ms":%d,'
+    b'"response_ms":%d,"total_ms":%d,"referer":%b,"user_agent":%b}\n'
+)

@@ -1,0 +1,328 @@
+"""
+A connection to a server: sends one request at a time, and passes its answer on as it comes.
+
+Knows the framing of answers, and hands every decision about the request to the client's side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.http.body import Chunks, Lengths, Unchunked, UntilClose
+from balancer.http.exchange import ANSWERING, ASKED, BAD_ANSWER, SERVER_LEFT, TUNNEL
+from balancer.http.head import CHUNKED, UNTIL_CLOSE, BadAnswer, ResponseHead, ResponseReader
+
+if TYPE_CHECKING:
+    from balancer.http.client import ClientConnection
+    from balancer.http.links import Links
+    from balancer.wire.stream import Stream
+
+MAX_INTERIM: Final = 32
+"""Interim (1xx) answers to one request: servers send one or two."""
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class ServerConnection:
+    """One connection to `links.server`. `client` is whom it works for; None while it is idle."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_in_wheel",
+        "_interims",
+        "_reader",
+        "_reusable",
+        "_streaming",
+        "answers",
+        "client",
+        "deadline",
+        "links",
+        "transport",
+        "until",
+    )
+
+    def __init__(self, links: Links, client: ClientConnection) -> None:
+        self.links = links
+        self.client: ClientConnection | None = client
+        self.transport: Stream
+        self.answers = 0
+        self.deadline = self.until = math.inf
+        self._in_wheel = False
+        self._body: Lengths | Chunks | UntilClose | None = None
+        self._buffer = b""
+        self._interims = 0
+        self._reader: ResponseReader | None = None
+        self._reusable = True
+        self._streaming = False
+
+    # -- IProtocol
+
+    def makeConnection(self, transport: Stream) -> None:  # type: ignore[override]  # our own kind
+        """Connected: ask."""
+        self.transport = transport
+        if self.client is None:
+            transport.abortConnection()
+        else:
+            self.client.connected(self)
+
+    def connectionMade(self) -> None:
+        """Part of IProtocol; nobody calls it."""
+
+    def ask(self, client: ClientConnection, now: float) -> None:
+        """Send what `client` holds; its answer will go to it."""
+        self.client = client
+        client.link = self
+        client.phase = ASKED
+        client.sent_at = now
+        client.until = now + client.front.response_timeout
+        self.transport.write(client.held)
+        if client.body is not None:
+            self.transport.registerProducer(client, True)
+            client.go_on()
+
+    def dataReceived(self, data: bytes) -> None:
+        """A piece of an answer, or of a tunnel."""
+        client = self.client
+        if client is None:
+            # Nobody asked: whatever it is, the next answer would be taken for another's.
+            self.close()
+        elif client.phase == ASKED:
+            self._head(client, self._buffer + data if self._buffer else data)
+        elif client.phase == ANSWERING:
+            self._piece(client, data)
+        elif client.tunnel is not None:
+            client.tunnel.from_server(data)
+
+    def readConnectionLost(self) -> None:
+        """The server has sent its end."""
+        client = self.client
+        if client is not None and client.phase == TUNNEL and client.tunnel is not None:
+            client.tunnel.server_ended()
+            return
+        self._ended(clean=True, reason="closed the connection")
+
+    def writeConnectionLost(self) -> None:
+        """Our end of a tunnel has been sent."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The connection is gone."""
+        if self._in_wheel:
+            self._in_wheel = False
+            self.links.front.wheel.discard(self)
+        clean = reason.check(ConnectionDone) is not None
+        self._ended(clean, "closed the connection" if clean else "reset the connection")
+
+    def _ended(self, clean: bool, reason: str) -> None:
+        client = self.client
+        if client is None:
+            self.links.forget(self)
+            self.transport.loseConnection()
+        elif client.phase == TUNNEL and client.tunnel is not None and client.tunnel.over:
+            client.tunnel_over(client.front.clock())
+        elif client.phase == ANSWERING and isinstance(self._body, UntilClose) and clean:
+            self._reusable = False
+            self._complete(client, client.front.clock())
+        elif client.phase == ASKED and (self._buffer or self._interims):
+            client.failed(BAD_ANSWER, f"{reason} in the middle of an answer's head")
+        else:
+            client.failed(SERVER_LEFT, reason)
+
+    # -- answers
+
+    def _head(self, client: ClientConnection, data: bytes) -> None:
+        """What the server said before the answer's body."""
+        front = client.front
+        request = client.head
+        if request is None:
+            return
+        try:
+            while True:
+                head = (self._reader or front.answer_reader).read(data, request.method)
+                if head is None:
+                    if self._reader is None:
+                        self._reader = front.lend_answer_reader()
+                    self._buffer = data
+                    return
+                if self._reader is not None:
+                    self._reader = None
+                    self._buffer = b""
+                if head.status >= 200:
+                    self._answer(client, head, data)
+                    return
+                data = data[head.end :]
+                if self._interim(client, head, data) or not data:
+                    return
+        except BadAnswer as bad:
+            client.failed(BAD_ANSWER, bad.reason)
+
+    def _interim(self, client: ClientConnection, head: ResponseHead, rest: bytes) -> bool:
+        """Pass a 1xx on. True: it was 101, and what follows is no answer."""
+        self._interims += 1
+        if self._interims > MAX_INTERIM:
+            raise BadAnswer("too many interim answers")
+        request = client.head
+        if request is None:
+            return True
+        if head.status == 101:
+            if not request.upgrade or client.body is not None:
+                raise BadAnswer("switched protocols without being asked")
+            client.switch(self, head.out + b"\r\n", rest)
+            return True
+        if request.minor:  # RFC 9110 section 15.2: never to an HTTP/1.0 client
+            client.transport.write(head.out + b"\r\n")
+        client.until = client.front.clock() + client.front.response_timeout
+        return False
+
+    def _answer(self, client: ClientConnection, head: ResponseHead, data: bytes) -> None:
+        """Pass the answer's head on, and as much of its body as came with it, in one write."""
+        front = client.front
+        end, length = head.end, head.length
+        size = len(data) - end
+        old = not client.minor
+        out = head.out
+        body: Lengths | Chunks | UntilClose | None = None
+        done = 0 <= length <= size
+        if done:
+            rest = data[end:] if size == length else data[end : end + length]
+            self._reusable = head.keep_alive and size == length
+        elif length >= 0:
+            rest = data[end:]
+            body = Lengths(length - size)
+            self._reusable = head.keep_alive
+        else:
+            endless = self._body_of(length, old)
+            consumed, done = endless.feed(data[end:])
+            rest = data[end : end + consumed]
+            self._reusable = head.keep_alive and (not done or consumed == size)
+            if isinstance(endless, Unchunked):
+                out, rest = head.unchunked, endless.take()
+            if old or length == UNTIL_CLOSE:
+                client.keep = False
+            body = endless
+        if not client.keep or client.body is not None or front.draining:
+            client.keep = False
+            tail = front.tail_close
+        else:
+            tail = front.tail_old if old else front.tail
+        client.status = head.status
+        client.sent_head = len(out) + len(tail)
+        client.sent = client.sent_head + len(rest)
+        client.answered_at = now = front.clock()
+        client.transport.write(b"".join((out, tail, rest)))
+        if done:
+            self._complete(client, now)
+        else:
+            self._body = body
+            self._stream(client, now)
+
+    def _body_of(self, length: int, old: bool) -> Chunks | UntilClose:
+        if length == CHUNKED:
+            return Unchunked(BadAnswer) if old else Chunks(BadAnswer)
+        return UntilClose()
+
+    def _stream(self, client: ClientConnection, now: float) -> None:
+        client.phase = ANSWERING
+        client.held = b""
+        client.until = now + client.front.response_timeout
+        self._streaming = True
+        client.transport.registerProducer(self, True)
+
+    def _piece(self, client: ClientConnection, data: bytes) -> None:
+        body = self._body
+        if body is None:
+            return
+        try:
+            consumed, done = body.feed(data)
+        except BadAnswer as bad:
+            client.failed(BAD_ANSWER, bad.reason)
+            return
+        if consumed != len(data):
+            data = data[:consumed]
+            self._reusable = False
+        if isinstance(body, Unchunked):
+            data = body.take()
+        if data:
+            client.sent += len(data)
+            client.transport.write(data)
+        now = client.front.clock()
+        client.until = now + client.front.response_timeout
+        if done:
+            self._complete(client, now)
+
+    def _complete(self, client: ClientConnection, now: float) -> None:
+        """The answer is complete: this connection is free, or of no more use."""
+        self.client = client.link = None
+        self.answers += 1
+        if self._streaming:
+            self._release(client)
+        if client.body is not None:
+            # The server would take the rest of that body for a request.
+            self.transport.abortConnection()
+        elif self._reusable:
+            self._interims = 0
+            self.links.keep(self, now)
+        else:
+            self.transport.loseConnection()
+        client.finish(now)
+
+    def _release(self, client: ClientConnection) -> None:
+        self._body = None
+        self._streaming = False
+        client.transport.unregisterProducer()
+        # It may have been held up by the client; it must read on, to see the server's end.
+        self.transport.resumeProducing()
+
+    def abandon(self) -> None:
+        """The client is not interested any more."""
+        client, self.client = self.client, None
+        if client is not None and self._streaming:
+            self._release(client)
+        self.transport.abortConnection()
+
+    # -- at rest
+
+    def rest(self, until: float) -> None:
+        """Stay idle until then."""
+        self.until = until
+        if not self._in_wheel:
+            self._in_wheel = True
+            self.deadline = until
+            self.links.front.wheel.add(self)
+
+    def expired(self, now: float) -> None:
+        """The wheel asks: is this connection still at rest, and for too long?"""
+        if self.client is not None or now < self.until:
+            # In use, or used since: `until` is never less than a whole rest away from then.
+            self.deadline = self.until if now < self.until else now + REST_AGAIN
+            self.links.front.wheel.add(self)
+            return
+        self._in_wheel = False
+        self.close()
+
+    def close(self) -> None:
+        """End an idle connection."""
+        self.links.forget(self)
+        self.transport.loseConnection()
+
+    # -- IPushProducer, for the client's transport
+
+    def pauseProducing(self) -> None:
+        """The client is slower than the server."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The client's transport has ended; its protocol will say so too."""
+
+
+REST_AGAIN: Final = 10.0
+"""Seconds after which the wheel looks again at a connection that was in use."""

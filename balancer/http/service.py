@@ -1,0 +1,388 @@
+"""
+`[http NAME]` at work: takes its settings into use, accepts clients, and tells what it counts.
+
+Knows the site's seams (`IBalancer`, `IContext`); how a request goes is `client`'s and `server`'s.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from balancer.http.answers import MAX_PAGE, Answer, page, response
+from balancer.http.client import ClientConnection
+from balancer.http.dates import Dates
+from balancer.http.exchange import NAMES
+from balancer.http.front import UNLIMITED, Front, Target
+from balancer.http.head import RequestReader, ResponseReader
+from balancer.http.keys import key_of
+from balancer.http.links import LinkTable
+from balancer.http.log import formatter
+from balancer.http.metrics import metrics
+from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, ToPool
+from balancer.http.settings import HttpSettings
+from balancer.http.table import compile_routes
+from balancer.interfaces import (
+    IBalancer,
+    IContext,
+    IPrepared,
+    Metric,
+    PrepareError,
+    Published,
+)
+from balancer.limit.counts import Counts
+from balancer.limit.rates import Rates
+from balancer.pool.events import EnteredMaintenance, StartedDraining, WentDown
+from balancer.wire.connect import connect
+from balancer.wire.listener import Listener
+from balancer.wire.logfile import LogFile
+from balancer.wire.stream import Stream
+
+LOG_INTERVAL: Final = 60.0
+"""Seconds between two lines about the same shortage."""
+
+log = Logger()
+
+
+@implementer(IPrepared)
+@frozen
+class Prepared:
+    """Settings with all that they need opened."""
+
+    balancer: HttpBalancer
+    settings: HttpSettings
+    listeners: tuple[Listener, ...]
+    pages: dict[int, Answer]
+    log_file: LogFile | None
+
+    def commit(self) -> None:
+        """Put the settings in force."""
+        self.balancer.take(self)
+
+    def abandon(self) -> None:
+        """Nothing was opened that is not the site's own."""
+
+
+def _random_id(source: random.Random) -> bytes:
+    return b"%032x" % source.getrandbits(128)
+
+
+@implementer(IBalancer)
+class HttpBalancer(Service):
+    """One `[http NAME]` section."""
+
+    def __init__(
+        self, name: str, context: IContext, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.name = self._name = name
+        self._context = context
+        reactor = context.reactor
+        self.front = Front(
+            name=name,
+            reactor=reactor,
+            wheel=context.wheel,
+            connect=self._connect,
+            publish=context.publish,
+            dates=Dates(wall),
+            new_id=partial(_random_id, random.Random()),
+            left=self._left,
+        )
+        self._targets: dict[str, Target] = {}
+        self._listeners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
+        self._max_connections = 0
+        self._full = False
+        self._said_full = float("-inf")
+        self._drained: Deferred[None] | None = None
+        context.subscribe(self._happened)
+
+    def _connect(
+        self, address: Any, protocol: Any, failed: Callable[[Any], None], timeout: float
+    ) -> Any:
+        context = self._context
+        return connect(context.reactor, address, protocol, failed, timeout, context.wheel)
+
+    # -- settings
+
+    def prepare(self, settings: HttpSettings) -> Prepared:
+        """Read the error pages and open the log. Raises PrepareError."""
+        context = self._context
+        listeners = tuple(context.listener(each.host, each.port) for each in settings.listen)
+        pages = {}
+        for code, name in settings.error_page.items():
+            pages[int(code)] = _read_page(int(code), name)
+        log_file = None
+        if settings.access_log is not None:
+            try:
+                log_file = context.log_file(settings.access_log)
+            except OSError as error:
+                msg = f"[http {self.name}] access-log: cannot open {settings.access_log}: {error}"
+                raise PrepareError(msg) from error
+        return Prepared(self, settings, listeners, pages, log_file)
+
+    def take(self, prepared: Prepared) -> None:
+        """Put prepared settings in force; for `Prepared.commit` alone."""
+        settings, front = prepared.settings, self.front
+        self._take_heads(settings)
+        self._take_limits(settings)
+        self._take_routes(settings)
+        front.set_timeouts(
+            settings.head_timeout, settings.idle_timeout, settings.response_timeout
+        )
+        front.pages = prepared.pages
+        front.log_write = None
+        if prepared.log_file is not None:
+            front.log_line = formatter(settings.log_format, self._name, front.dates)
+            front.log_write = prepared.log_file.write
+        for connection in front.connections:
+            connection.settings_changed()
+        self._take_listeners(prepared.listeners)
+
+    def _take_heads(self, settings: HttpSettings) -> None:
+        front = self.front
+        cut = {name.lower().encode() for name in settings.remove_request_header}
+        cut |= {field.name.lower().encode() for field in settings.set_request_header}
+        if settings.request_id is not None:
+            cut.add(settings.request_id.lower().encode())
+        front.new_reader = partial(
+            RequestReader, settings.max_head, settings.max_fields, cut, settings.forwarded
+        )
+        front.reader = front.new_reader()
+        cut = {name.lower().encode() for name in settings.remove_response_header}
+        cut |= {field.name.lower().encode() for field in settings.set_response_header}
+        front.new_answer_reader = partial(ResponseReader, remove=cut)
+        front.answer_reader = front.new_answer_reader()
+        front.forwarded = settings.forwarded
+        front.request_id = None
+        if settings.request_id is not None:
+            front.request_id = settings.request_id.encode()
+        front.request_lines = b"".join(field.line for field in settings.set_request_header)
+        front.set_answer_lines(b"".join(field.line for field in settings.set_response_header))
+
+    def _take_limits(self, settings: HttpSettings) -> None:
+        front, rate = self.front, settings.rate
+        front.max_body = UNLIMITED if settings.max_body is None else settings.max_body
+        rates = front.rates
+        if rate is None:
+            front.rates = None
+        elif rates is None or (rates.rate, rates.burst) != (rate.rate, rate.burst):
+            front.rates = Rates(rate.rate, rate.burst)
+        front.proxies = settings.trusted_proxies
+        front.limited = front.rates is not None or bool(front.proxies)
+        self._max_connections = settings.max_connections
+        most = settings.max_connections_per_source
+        if front.per_source is None or front.per_source.limit != most:
+            # Who is connected already is counted by the old limit, and given back to nobody.
+            for connection in front.connections:
+                connection.counted = False
+            front.per_source = None if most is None else Counts(most)
+
+    def _take_routes(self, settings: HttpSettings) -> None:
+        front = self.front
+        targets = self._targets
+        self._targets = {}
+
+        def resolve(action: Action) -> Target:
+            if isinstance(action, ToPool):
+                return self._pool_target(action.name, targets)
+            if isinstance(action, Respond):
+                return Target(answer=response(action))
+            if isinstance(action, (Redirect, RedirectToHttps)):
+                return Target(redirect=action)
+            raise AssertionError(action)
+
+        default = Target() if settings.pool is None else resolve(ToPool(settings.pool))
+        front.table = compile_routes(settings.routes, default, resolve)
+        front.only = front.table.only
+        for name, target in targets.items():
+            if self._targets.get(name) is not target:
+                for links in target.links.values():
+                    links.drop()
+
+    def _pool_target(self, name: str, old: Mapping[str, Target]) -> Target:
+        if name not in self._targets:
+            pool = self._context.pool(name)
+            target = old.get(name)
+            if target is None or target.pool is not pool:
+                target = Target(pool, LinkTable(self.front), key_of(pool.needs_key))
+            self._targets[name] = target
+        return self._targets[name]
+
+    # -- clients
+
+    def _take_listeners(self, listeners: Iterable[Listener]) -> None:
+        wanted = set(listeners)
+        for listener in set(self._listeners) - wanted:
+            self._give_up(listener)
+        for listener in wanted - set(self._listeners):
+            self._listeners[listener] = partial(self._accepted, listener)
+        if self.running:
+            self._accept()
+
+    def _accept(self) -> None:
+        for listener, owner in self._listeners.items():
+            listener.accepted = owner
+            listener.start()
+
+    def _give_up(self, listener: Listener) -> None:
+        owner = self._listeners.pop(listener)
+        if listener.accepted is owner:
+            # Otherwise another balancer has taken it over.
+            listener.accepted = None
+            listener.resume()
+
+    def _accepted(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
+        front = self.front
+        client = ClientConnection(front)
+        counts = front.per_source
+        host = peer[0] if isinstance(peer, tuple) else "unix"
+        if counts is not None and not client.trusts(host):
+            if not counts.take(host):
+                front.figures.refused["max-connections-per-source"] += 1
+                sock.close()
+                return
+            client.counted = True
+        Stream(self._context.reactor, sock, client, listener.address.sockaddr, peer).start()
+        if len(front.connections) >= self._max_connections and not self._full:
+            self._fill()
+
+    def _fill(self) -> None:
+        """As many clients as allowed: the next ones wait in the kernel's backlog, as in HAProxy."""
+        self._full = True
+        self.front.figures.refused["max-connections"] += 1
+        for listener in self._listeners:
+            listener.pause()
+        now = self.front.clock()
+        if now - self._said_full >= LOG_INTERVAL:
+            self._said_full = now
+            log.warn(
+                "[http {name}] max-connections ({most}) reached: further clients wait",
+                name=self.name,
+                most=self._max_connections,
+            )
+
+    def _left(self, client: ClientConnection) -> None:
+        counts = self.front.per_source
+        if client.counted and counts is not None:
+            client.counted = False
+            counts.give(client.peer)
+        if self._full and len(self.front.connections) < self._max_connections:
+            self._full = False
+            for listener in self._listeners:
+                listener.resume()
+        self._check_drained()
+
+    # -- the site's life
+
+    def startService(self) -> None:
+        """Begin to accept."""
+        super().startService()
+        self._accept()
+
+    def drain(self) -> Deferred[None]:
+        """Accept no more, answer what was asked, and end connections as they become idle."""
+        if self._drained is None:
+            self._drained = Deferred()
+            self.front.draining = True
+            for listener in list(self._listeners):
+                self._give_up(listener)
+            for connection in list(self.front.connections):
+                connection.drain()
+            self._check_drained()
+        return self._drained
+
+    def _check_drained(self) -> None:
+        drained = self._drained
+        if drained is not None and not drained.called and not self.front.connections:
+            drained.callback(None)
+
+    def stopService(self) -> None:
+        """End all that is left."""
+        super().stopService()
+        self.front.draining = True
+        for listener in list(self._listeners):
+            self._give_up(listener)
+        for connection in list(self.front.connections):
+            connection.stop()
+        for target in self._targets.values():
+            for links in target.links.values():
+                links.drop()
+
+    # -- verdicts
+
+    def _happened(self, published: Published) -> None:
+        """A verdict changed: drop connections to a server that is out, let waiting requests go."""
+        target = self._targets.get(published.pool)
+        if target is None or target.pool is None:
+            return
+        pool = target.pool
+        if isinstance(published.event, (WentDown, StartedDraining, EnteredMaintenance)):
+            for server, links in target.links.items():
+                if server.key == published.event.server:
+                    links.drop()
+        if pool.queue_length:
+            now = self.front.clock()
+            for waiter, server in pool.admit(now):
+                admitted: Any = waiter
+                admitted.admitted(server, now)
+
+    # -- what it tells
+
+    def status(self) -> Mapping[str, Any]:
+        """For `/api/status`."""
+        front, figures = self.front, self.front.figures
+        phases = dict.fromkeys(NAMES, 0)
+        for connection in front.connections:
+            phases[NAMES[connection.phase]] += 1
+        return {
+            "kind": "http",
+            "listeners": [str(listener.address) for listener in self._listeners],
+            "pools": sorted(self._targets),
+            "draining": front.draining,
+            "connections": len(front.connections),
+            "max_connections": self._max_connections,
+            "phases": phases,
+            "connections_total": figures.connections_total,
+            "requests_total": figures.requests,
+            "codes": {str(code): count for code, count in figures.by_code()},
+            "retries_total": figures.retries,
+            "refused_total": dict(figures.refused),
+            "bytes_in": figures.bytes_in,
+            "bytes_out": figures.bytes_out,
+            "idle_server_connections": {
+                server.key: len(links.idle)
+                for target in self._targets.values()
+                for server, links in target.links.items()
+            },
+        }
+
+    def metrics(self) -> Sequence[Metric]:
+        """For `/metrics`."""
+        idle = {
+            (name, server.name): len(links.idle)
+            for name, target in self._targets.items()
+            for server, links in target.links.items()
+        }
+        return metrics(self._name, self.front.figures, len(self.front.connections), idle)
+
+
+def _read_page(code: int, name: str) -> Answer:
+    try:
+        with open(name, "rb") as file:
+            body = file.read(MAX_PAGE + 1)
+    except OSError as error:
+        msg = f"error-page {code}: cannot read {name}: {error.strerror}"
+        raise PrepareError(msg) from error
+    if len(body) > MAX_PAGE:
+        msg = f"error-page {code}: expected at most {MAX_PAGE} bytes, got more in {name}"
+        raise PrepareError(msg)
+    return page(code, body, name)
