@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from balancer import plugins
 from balancer.config.ini import decode
+from balancer.config.schema import Problem
 from balancer.interfaces import PrepareError
 from balancer.site.plan import BadSite, Makers, Plan, read
 from balancer.site.service import SiteService
@@ -79,15 +80,19 @@ class Options(usage.Options):
         try:
             self.plan = load(path, self.made)
         except BadSite as bad:
-            _leave(EXIT_BAD_SITE, *map(str, bad.problems))
+            _leave(EXIT_BAD_SITE, *map(_told, bad.problems))
         except OSError as error:
             reason = error.strerror or error
             _leave(EXIT_BAD_SITE, f"{path}: expected a site file that can be read: {reason}")
         for warning in self.plan.warnings:
-            print(f"{warning} (warning)", file=sys.stderr)
+            print(_told(warning), file=sys.stderr)
         if self["check"]:
             print(f"{path}: ok")
             raise SystemExit(0)
+
+
+def _told(problem: Problem) -> str:
+    return f"{problem} (warning)" if problem.severity == "warning" else str(problem)
 
 
 def _leave(code: int, *lines: str) -> NoReturn:
