@@ -27,10 +27,10 @@ MAX_TRAILERS: Final = 8192
 MAX_CHUNK: Final = (1 << 62) - 1
 """Bytes of one chunk: whoever counts in signed 64 bits reads the same number as we do."""
 
-_SIZE = rb"([0-9A-Fa-f]{1,16}+)(?:;%b{0,%d}+)?+\r\n" % (VALUE, MAX_EXTENSION - 1)
+_SIZE = rb"([0-9A-Fa-f]{1,16}+)(?:;%b{0,%d}+)?\r\n" % (VALUE, MAX_EXTENSION - 1)
 _FIRST: Final = re.compile(_SIZE)
 _NEXT: Final = re.compile(rb"\r\n" + _SIZE)
-_SIZE_START: Final = rb"(?:[0-9A-Fa-f]{1,16}+(?:;%b{0,%d}+)?+\r?+)?+" % (VALUE, MAX_EXTENSION - 1)
+_SIZE_START: Final = rb"(?:[0-9A-Fa-f]{1,16}+(?:;%b{0,%d}+)?\r?+)?" % (VALUE, MAX_EXTENSION - 1)
 _FIRST_START: Final = re.compile(_SIZE_START)
 _NEXT_START: Final = re.compile(rb"\r?+|\r\n" + _SIZE_START)
 # RFC 9110 section 6.5.1: framing and routing fields must not come in trailers.
@@ -38,7 +38,7 @@ _TRAILER: Final = re.compile(
     rb"(?!(?i:content[-_]length|transfer[-_]encoding|host|trailer|connection|te|upgrade)\s*+:)"
     rb"%b{1,%d}+:%b*+\r\n|(\r\n)" % (TOKEN, MAX_NAME, VALUE)
 )
-_TRAILER_START: Final = re.compile(rb"(?:%b{1,%d}+(?::%b*+)?+)?+\r?+" % (TOKEN, MAX_NAME, VALUE))
+_TRAILER_START: Final = re.compile(rb"(?:%b{1,%d}+(?::%b*+)?)?\r?+" % (TOKEN, MAX_NAME, VALUE))
 
 Fault = Callable[[str], Exception]
 

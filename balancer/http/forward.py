@@ -55,10 +55,10 @@ _WRITTEN_ANEW: Final = frozenset(
 )
 """Fields that go on in our spelling, if at all."""
 
-_ABSOLUTE: Final = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?+", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(rb"(https?)://([^/?]*+)([/?].*+)?", re.IGNORECASE)
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 _NO_UPGRADES: Final = (b"h2", b"http", b"tls")
-_PROTOCOL: Final = re.compile(rb"%b(?:/%b)?+" % (IS_TOKEN.pattern, IS_TOKEN.pattern))
+_PROTOCOL: Final = re.compile(rb"%b(?:/%b)?" % (IS_TOKEN.pattern, IS_TOKEN.pattern))
 
 
 class Block:

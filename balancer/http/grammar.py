@@ -3,7 +3,10 @@ The grammar of HTTP/1.x heads (RFC 9110, RFC 9112) as patterns, and the two kind
 
 Knows which bytes may stand where. Must not know what a balancer does with a message.
 
-Quantifiers are possessive: no input makes a pattern go back, so time is linear in the head's size.
+Repeats of single bytes are possessive: no input makes a pattern go back over them, so time is
+linear in the head's size. Repeats of groups must not be: Debian 12's Python 3.11.2 matches those
+wrongly, and would take a bad field line for a good one (gh-106052, gh-101955). Each group begins
+with a byte that no other way through can match, so that going back over groups finds nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ VALUE: Final = rb"[\t\x20-\x7e\x80-\xff]"
 TARGET: Final = rb"[\x21\x22\x24-\x7e]"
 # A registered name of unreserved characters, or an IP literal, and a port. RFC 3986 would allow
 # sub-delims and %-escapes too; no name in use has them, and caches and servers read them apart.
-HOST: Final = rb"(?:[A-Za-z0-9._~\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?+"
+HOST: Final = rb"(?:[A-Za-z0-9._~\-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5}+)?"
 
 
 class Refused(Exception):
@@ -79,15 +82,15 @@ class Patterns(NamedTuple):
 @lru_cache(maxsize=64)
 def patterns(max_fields: int) -> Patterns:
     """The patterns of heads with at most `max_fields` fields."""
-    fields = rb"((?:\r\n%b{1,%d}+:%b*+){0,%d}+)\r\n\r\n" % (TOKEN, MAX_NAME, VALUE, max_fields)
+    fields = rb"((?:\r\n%b{1,%d}+:%b*+){0,%d})\r\n\r\n" % (TOKEN, MAX_NAME, VALUE, max_fields)
     method = rb"(%b{1,%d}+)" % (TOKEN, MAX_METHOD)
     return Patterns(
         re.compile(rb"%b (/%b{0,%d}+) HTTP/1\.1%b" % (method, TARGET, MAX_TARGET - 1, fields)),
         re.compile(
-            rb"(?:\r\n){0,%d}+%b (%b{1,%d}+) HTTP/1\.([01])%b"
+            rb"(?:\r\n){0,%d}%b (%b{1,%d}+) HTTP/1\.([01])%b"
             % (MAX_EMPTY_LINES, method, TARGET, MAX_TARGET, fields)
         ),
-        re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (%b*+))?+%b" % (VALUE, fields)),
+        re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (%b*+))?%b" % (VALUE, fields)),
     )
 
 

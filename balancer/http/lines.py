@@ -28,7 +28,7 @@ from balancer.http.grammar import (
 _REQUEST_LINE: Final = re.compile(
     rb"%b{1,%d}+ %b{1,%d}+ HTTP/1\.[01]\r\n" % (TOKEN, MAX_METHOD, TARGET, MAX_TARGET)
 )
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: %b*+)?+\r\n" % VALUE)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9][0-9](?: %b*+)?\r\n" % VALUE)
 _FIELD_LINE: Final = re.compile(rb"%b{1,%d}+:%b*+\r\n" % (TOKEN, MAX_NAME, VALUE))
 _METHOD_START: Final = re.compile(rb"%b{1,%d}+(?: |\Z)" % (TOKEN, MAX_METHOD))
 _NAME_START: Final = re.compile(rb"%b{1,%d}+(?::|\Z)|\r\Z" % (TOKEN, MAX_NAME))

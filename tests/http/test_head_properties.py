@@ -48,7 +48,7 @@ def strictly(head: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
 class RequestProperties(SynchronousTestCase):
     """Request heads."""
 
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=30, deadline=None, database=None)
     @given(heads)
     def test_round_trip(self, head: bytes) -> None:
         """A second reader finds the same fields in the head sent on, less those of the connection;
@@ -77,7 +77,7 @@ class RequestProperties(SynchronousTestCase):
         others = [field for field in fields_out if field[0] != b"content-length"]
         self.assertEqual(others, [field for field in left if field[0] != b"content-length"])
 
-    @settings(max_examples=120, deadline=None, database=None)
+    @settings(max_examples=50, deadline=None, database=None)
     @given(heads, st.data())
     def test_mutations(self, head: bytes, data: st.DataObject) -> None:
         """With bytes put in or taken out anywhere, a head is read or refused, nothing else; what is
@@ -102,7 +102,7 @@ class RequestProperties(SynchronousTestCase):
 class AnswerProperties(SynchronousTestCase):
     """Heads of answers."""
 
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=30, deadline=None, database=None)
     @given(answers, st.sampled_from(ODDMENTS), st.floats(0, 1), st.sampled_from((b"GET", b"HEAD")))
     def test_mutations(self, head: bytes, put: bytes, where: float, method: bytes) -> None:
         """With bytes put in anywhere, an answer is read or bad, nothing else, and what is sent on
