@@ -230,7 +230,10 @@ class ConnectedDatagrams:
             except OSError as error:
                 self._tell(error)
             else:
-                self.received(data)
+                try:
+                    self.received(data)
+                except Exception:  # noqa: BLE001  # the reactor's edge: the next one is sound
+                    _log.failure("a datagram from {address} failed", address=self.address)
             if self._socket.fileno() < 0:
                 return
 
