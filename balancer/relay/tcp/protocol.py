@@ -74,7 +74,8 @@ class Totals:
 
 @define(eq=False)
 class Terms:
-    """What the connections made under one set of settings share. Times are in seconds."""
+    """What the connections made under one set of settings share. Times are in seconds; `connect` is
+    `wire.connect.connect`."""
 
     context: IContext
     pool: Pool
@@ -82,6 +83,7 @@ class Terms:
     limits: Limits
     totals: Totals
     ended: Callable[[Link], None]
+    connect: Callable[..., Connecting] = connect
 
 
 @implementer(IProtocol, IHalfCloseableProtocol)
@@ -243,7 +245,7 @@ class Link:
         client = self.client.stream
         assert client is not None
         self.server = side = Side(self, client.write)
-        self._connecting = connect(
+        self._connecting = self.terms.connect(
             context.reactor,
             server.address,
             side,
@@ -360,11 +362,11 @@ class Link:
         """Reset both sides now; `who` is HAProxy's letter."""
         if self.state == ENDED:
             return
-        if self.state in (WAITING, CONNECTING):
-            self._close_client(who + _PHASES[self.state])
-            return
         self._note(who)
-        self.state = CLOSING
+        if self.state in (WAITING, CONNECTING):
+            self._close_client(self.how)
+        else:
+            self.state = CLOSING
         for stream in (self.client.stream, self._server_stream()):
             if stream is not None:
                 stream.abortConnection()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from balancer.relay.service import Families, Relay
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import Link, Terms, Totals
 from balancer.wire.address import SocketAddress
+from balancer.wire.connect import Connecting, connect
 from balancer.wire.listener import Listener
 from balancer.wire.stream import Stream
 
@@ -36,8 +37,16 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
     kernel tells when it is really gone, and a failing check alone closes nothing.
     """
 
-    def __init__(self, name: str, context: IContext) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: IContext,
+        connect: Callable[..., Connecting] = connect,
+        stream: Callable[..., Stream] = Stream,
+    ) -> None:
         super().__init__(name, context)
+        self._connect = connect
+        self._stream = stream
         self.totals = Totals()
         self.links: set[Link] = set()
         self.connections_total = 0
@@ -56,7 +65,13 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
 
     def _settled(self, settings: TcpSettings, pool: Pool, limits: Limits) -> None:
         self._terms = Terms(
-            self.context, pool, settings.idle_timeout, limits, self.totals, self._ended
+            context=self.context,
+            pool=pool,
+            idle_timeout=settings.idle_timeout,
+            limits=limits,
+            totals=self.totals,
+            ended=self._ended,
+            connect=self._connect,
         )
         self._most = settings.max_connections
 
@@ -83,7 +98,7 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         link = Link(terms, source, port)
         self.links.add(link)
         self._bound_connections()
-        Stream(self.context.reactor, sock, link.client, host, peer).start()
+        self._stream(self.context.reactor, sock, link.client, host, peer).start()
 
     def _bound_connections(self) -> None:
         """Let further connections wait in the backlog while there are as many as may be."""

@@ -57,6 +57,7 @@ class Terms:
     idle_timeout: float
     limits: Limits
     ended: Callable[[Flow], None]
+    link: Callable[..., ConnectedDatagrams] = ConnectedDatagrams
 
 
 class Flow:
@@ -112,7 +113,7 @@ class Flow:
     def begin(self, server: Server) -> bool:
         """Open the socket to `server`, on which the seat is; False: none can be had."""
         try:
-            link = ConnectedDatagrams(
+            link = self.terms.link(
                 self.terms.context.reactor, server.address, self.answer, self.refused
             )
         except OSError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,7 +24,7 @@ from balancer.relay.lines import Ended, milliseconds, peer_text
 from balancer.relay.service import Families, Relay
 from balancer.relay.settings import UdpSettings
 from balancer.relay.udp.protocol import Crowd, Flow, Inlet, Terms
-from balancer.wire.datagrams import DatagramPort
+from balancer.wire.datagrams import ConnectedDatagrams, DatagramPort
 
 log = Logger()
 
@@ -40,8 +40,14 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
     or is unreachable by what ICMP says, the next datagram finds another server.
     """
 
-    def __init__(self, name: str, context: IContext) -> None:
+    def __init__(
+        self,
+        name: str,
+        context: IContext,
+        link: Callable[..., ConnectedDatagrams] = ConnectedDatagrams,
+    ) -> None:
         super().__init__(name, context)
+        self._link = link
         self.crowd = Crowd(context, 1)
         self._terms: Terms | None = None
         self._numbers: dict[DatagramPort, int] = {}
@@ -56,7 +62,7 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
 
     def _settled(self, settings: UdpSettings, pool: Pool, limits: Limits) -> None:
         self._terms = Terms(
-            self.context, pool, settings.idle_timeout, limits, self._ended
+            self.context, pool, settings.idle_timeout, limits, self._ended, self._link
         )
         self.crowd.flows.most = self._room(settings.max_connections)
 
