@@ -202,7 +202,13 @@ class ResponseReader:
             self._lines = None
         m = self._match(data)
         if m is not None and m.end() <= self.max_head:
-            return self._short(m, data, method) or forward.answer(m, method, self._cut_names)
+            return self._short(m, data, method) or self._long(data, method)
+        return self._long(data, method)
+
+    def _long(self, data: bytes, method: bytes) -> ResponseHead | None:
+        m = self._match(data)
+        if m is not None and m.end() <= self.max_head:
+            return forward.answer(m, method, self._cut_names)
         lines = Lines(self._bounds)
         if lines.advance(data):
             raise BadAnswer("malformed head")
