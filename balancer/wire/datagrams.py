@@ -17,9 +17,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.wire.address import Address
+from balancer.wire.bind import RECEIVE_BUFFER, CannotBind, bind_udp
 from balancer.wire.interfaces import IWireReactor
-from balancer.wire.listener import CannotBind
-from balancer.wire.pktinfo import ANCILLARY_SIZE, ask_for, local_of, reply_from
+from balancer.wire.pktinfo import ANCILLARY_SIZE, local_of, reply_from
+
+__all__ = [
+    "DATAGRAMS_A_TURN",
+    "MAX_DATAGRAM",
+    "RECEIVE_BUFFER",
+    "CannotBind",
+    "ConnectedDatagrams",
+    "DatagramPort",
+    "bind_udp",
+]
 
 #: Datagrams read in one turn from one socket.
 DATAGRAMS_A_TURN = 64
@@ -27,42 +37,9 @@ DATAGRAMS_A_TURN = 64
 #: The largest datagram that IP carries.
 MAX_DATAGRAM = 65535
 
-#: Bytes of kernel buffer asked for: 50 ms of 1 Gb/s, doubled by the kernel for its own use.
-RECEIVE_BUFFER = 4 * 1024 * 1024
-
-# linux/socket.h; Python does not name it.
-_SO_RCVBUFFORCE = 33
-
 _DROPPED = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
 _log = Logger("balancer.wire")
-
-
-def bind_udp(address: Address) -> socket.socket:
-    """A non-blocking UDP socket bound to `address`. Raises `CannotBind`."""
-    sock = None
-    try:
-        sock = socket.socket(address.family, socket.SOCK_DGRAM)
-        sock.setblocking(False)
-        if address.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        _widen(sock)
-        if address.is_wildcard:
-            sock.setsockopt(*ask_for(address.family))
-        sock.bind(address.sockaddr)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise CannotBind(address, error) from error
-    return sock
-
-
-def _widen(sock: socket.socket) -> None:
-    """Raise the receive buffer: beyond net.core.rmem_max with CAP_NET_ADMIN, else up to it."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 
 @implementer(IReadDescriptor)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +18,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.wire.address import Address
+from balancer.wire.bind import BACKLOG, CannotBind, bind_tcp
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.seldom import Seldom
 
-#: Connections that may wait in the kernel; it takes at most net.core.somaxconn (4096).
-BACKLOG = 4096
+__all__ = ["ACCEPTS_A_TURN", "BACKLOG", "CannotBind", "Listener", "bind_tcp"]
 
 #: Connections accepted in one turn: at some 30 us each this leaves room for the others.
 ACCEPTS_A_TURN = 64
@@ -35,65 +34,6 @@ LOG_INTERVAL = 1.0
 _SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = Logger("balancer.wire")
-
-
-class CannotBind(Exception):
-    """An address could not be bound; `address` says which, `code` is the errno."""
-
-    def __init__(self, address: Address, error: OSError) -> None:
-        self.address = address
-        self.code = error.errno or 0
-        what = os.strerror(self.code) if self.code else str(error)
-        why = {
-            errno.EACCES: _no_access(address),
-            errno.EADDRINUSE: ": another process listens there",
-            errno.EADDRNOTAVAIL: ": no device of this machine has the address",
-        }.get(self.code, "")
-        super().__init__(f"cannot bind {address}: {what}{why}")
-
-
-def _no_access(address: Address) -> str:
-    if address.is_unix:
-        return ": the directory must be writable"
-    return ": ports below 1024 need CAP_NET_BIND_SERVICE"
-
-
-def bind_tcp(address: Address, backlog: int = BACKLOG) -> socket.socket:
-    """
-    A non-blocking socket that listens on `address` (TCP or unix). Raises `CannotBind`.
-
-    A unix socket's file that nobody listens on any more is replaced.
-    """
-    sock = None
-    try:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
-        sock.setblocking(False)
-        if address.is_unix:
-            _clear_stale(str(address.sockaddr))
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address.family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address.sockaddr)
-        sock.listen(backlog)
-    except OSError as error:
-        if sock is not None:
-            sock.close()
-        raise CannotBind(address, error) from error
-    return sock
-
-
-def _clear_stale(path: str) -> None:
-    """Remove the socket file that a process left behind. One in use stays: bind(2) then says so."""
-    try:
-        if path.startswith("\0") or not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        if probe.connect_ex(path) == errno.ECONNREFUSED:
-            os.unlink(path)
 
 
 @implementer(IReadDescriptor)
