@@ -1,1 +1,1 @@
-"""Small built-in servers for trying things out."""
+"""Small servers for trying things out: something to balance where there is nothing else."""
