@@ -171,6 +171,24 @@ class Process:
             raise AssertionError(f"{error}\n{self.output}") from None
 
 
+    def catches(self, number: int) -> bool:
+        """Whether it has a handler of its own for the signal: until then a signal kills it."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+        return False
+
+    def running(self, *ports: int, within: float = START_WITHIN) -> None:
+        """
+        Wait until the balancer works on `ports`.
+
+        A bound port accepts before the reactor runs, so that alone says too little. The handler of
+        SIGUSR2 is the last thing that it installs.
+        """
+        self.answering(*ports, within=within)
+        wait_until("it handles signals", lambda: self.catches(signal.SIGUSR2), within)
+
+
 class LiveTestCase(SynchronousTestCase):
     """A test with processes around it, a directory of its own, and a bound in time."""
 
@@ -220,9 +238,9 @@ class LiveTestCase(SynchronousTestCase):
         return path
 
     def balancer(self, text: str, *ports: int, **values: object) -> Process:
-        """The balancer with the site file `text`, once it accepts on `ports`."""
+        """The balancer with the site file `text`, once it works on `ports`."""
         process = self.twistd(self.site_file(text, **values))
-        process.answering(*ports)
+        process.running(*ports)
         return process
 
 

@@ -78,9 +78,9 @@ class NewcomerTestCase(LiveTestCase):
                                  "own ports")
 
     def begin(self) -> Process:
-        """The balancer, answering on its ports."""
+        """The balancer, working on its ports."""
         process = self.twistd(SITE)
-        process.answering(HTTP, TCP, ADMIN)
+        process.running(HTTP, TCP, ADMIN)
         return process
 
 
@@ -88,7 +88,8 @@ class FirstLookTests(NewcomerTestCase):
     """The first things to try."""
 
     def test_http_in_turn(self) -> None:
-        """curl gets its answers from demo servers a and b in turn, from the first request on."""
+        """curl gets its answers from demo servers a and b in turn, as soon as both are up."""
+        wait_until("a and b are up", lambda: {state("web/a"), state("web/b")} == {"up"}, within=1)
         bodies = [curl(f"http://{LOOPBACK}:{HTTP}/") for _ in range(6)]
         self.assertEqual(len(set(bodies[:2])), 2, bodies)
         self.assertEqual(bodies[2:], bodies[:4])
@@ -231,6 +232,7 @@ class MakeRunTests(NewcomerTestCase):
 
     def test_make_run(self) -> None:
         """`make run` serves."""
+        wait_until("a and b are up", lambda: {state("web/a"), state("web/b")} == {"up"}, within=1)
         bodies = [curl(f"http://{LOOPBACK}:{HTTP}/") for _ in range(4)]
         self.assertEqual(bodies[2:], bodies[:2])
         os.killpg(self.process.pid, signal.SIGINT)  # as the terminal does at Ctrl-C
