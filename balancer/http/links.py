@@ -27,12 +27,13 @@ class Links:
     """The idle connections to `server`. Last in, first out: what is not needed grows old and ends,
     and the one used last is the least likely to be closed over there."""
 
-    __slots__ = ("front", "idle", "server")
+    __slots__ = ("_out", "front", "idle", "server")
 
     def __init__(self, front: Front, server: Server) -> None:
         self.front = front
         self.server = server
         self.idle: list[ServerConnection] = []
+        self._out = not server.usable
 
     def connect(self, client: ClientConnection, timeout: float) -> Any:
         """A new connection, which will ask for `client`. The result can be cancelled."""
@@ -42,7 +43,7 @@ class Links:
     def keep(self, link: ServerConnection, now: float) -> None:
         """The connection is free for the next request."""
         idle = self.idle
-        if len(idle) >= MAX_IDLE or not self.server.candidate:
+        if self._out or len(idle) >= MAX_IDLE:
             link.close()
             return
         idle.append(link)
@@ -53,8 +54,14 @@ class Links:
         with suppress(ValueError):
             self.idle.remove(link)
 
+    def verdict_changed(self) -> None:
+        """A server that is out keeps no connections: it gets no work, or they are suspect."""
+        self._out = not self.server.usable
+        if self._out:
+            self.drop()
+
     def drop(self) -> None:
-        """Close all of them: the server gets no more work, or its connections are suspect."""
+        """Close all of them."""
         idle, self.idle = self.idle, []
         for link in idle:
             link.close()

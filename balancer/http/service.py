@@ -42,7 +42,6 @@ from balancer.interfaces import (
 )
 from balancer.limit.counts import Counts
 from balancer.limit.rates import Rates
-from balancer.pool.events import EnteredMaintenance, StartedDraining, WentDown
 from balancer.wire.connect import connect
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
@@ -325,10 +324,9 @@ class HttpBalancer(Service):
         if target is None or target.pool is None:
             return
         pool = target.pool
-        if isinstance(published.event, (WentDown, StartedDraining, EnteredMaintenance)):
-            for server, links in target.links.items():
-                if server.key == published.event.server:
-                    links.drop()
+        for server, links in target.links.items():
+            if server.key == published.event.server:
+                links.verdict_changed()
         if pool.queue_length:
             now = self.front.clock()
             for waiter, server in pool.admit(now):
