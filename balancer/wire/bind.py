@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 
 from balancer.wire.address import Address
 from balancer.wire.pktinfo import ask_for
@@ -90,7 +91,8 @@ def bind_udp(address: Address) -> socket.socket:
         if address.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _widen(sock)
-        if address.is_wildcard:
+        if sys.platform == "linux" and address.is_wildcard:
+            # Elsewhere answers leave from the address that the routing table picks.
             sock.setsockopt(*ask_for(address.family))
         sock.bind(address.sockaddr)
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable
 
 from twisted.internet.error import ConnectError
@@ -192,7 +193,7 @@ class Connecting:
         sock = self._socket = socket.socket(address.family, socket.SOCK_STREAM)
         sock.setblocking(False)
         if local is not None:
-            if not local.is_unix and not local.port:
+            if sys.platform == "linux" and not local.is_unix and not local.port:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind(local.sockaddr)
         code = sock.connect_ex(address.sockaddr)

@@ -121,6 +121,9 @@ class Stream(Sender):
 
     def doRead(self) -> Any:
         """Read once, and pass it to the protocol."""
+        if not self._reading:
+            # Paused or closed by another within this batch of events.
+            return None
         try:
             data = self.socket.recv(self.recv_size)
         except BlockingIOError:

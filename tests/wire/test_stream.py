@@ -90,6 +90,15 @@ class Case(SynchronousTestCase):
                 patience -= 1
         return b"".join(parts)
 
+    def recording(self, then: Any, seen: list[bytes]) -> Any:
+        """A dataReceived that remembers before it goes on."""
+
+        def received(data: bytes) -> None:
+            seen.append(data)
+            then(data)
+
+        return received
+
     def assertSame(self, got: bytes, expected: bytes) -> None:
         """Equal, without printing megabytes when not."""
         self.assertEqual(len(got), len(expected))
@@ -234,6 +243,23 @@ class Contract:
         self.peer.sendall(b"x")
         self.turn(3)
         self.assertEqual(self.protocol.reasons, [ConnectionAborted])
+
+    def test_closed_in_the_same_batch(self: Any) -> None:
+        """What another does to a stream holds at once, though its event was fetched already."""
+        ours, theirs = unix_pair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        other: Any = Recorder()
+        second = stream_over(self.stream.reactor, ours, other)
+        self.protocol.dataReceived = lambda data: second.loseConnection()
+        other.dataReceived = lambda data: self.stream.loseConnection()
+        seen: list[bytes] = []
+        for protocol in (self.protocol, other):
+            protocol.dataReceived = self.recording(protocol.dataReceived, seen)
+        self.peer.sendall(b"x")
+        theirs.sendall(b"x")
+        self.turn(3)
+        self.assertEqual(seen, [b"x"])
 
     def test_no_half_close(self: Any) -> None:
         """A protocol that does not half-close loses the connection with the peer's end."""
