@@ -60,6 +60,11 @@ def state(server: str) -> str:
     return str(status()["pools"][pool]["servers"][name]["state"])
 
 
+def both_up() -> bool:
+    """Whether both demo servers have been checked and get work."""
+    return {state("web/a"), state("web/b")} == {"up"}
+
+
 class NewcomerTestCase(LiveTestCase):
     """The balancer runs conf/site.ini."""
 
@@ -89,7 +94,7 @@ class FirstLookTests(NewcomerTestCase):
 
     def test_http_in_turn(self) -> None:
         """curl gets its answers from demo servers a and b in turn, as soon as both are up."""
-        wait_until("a and b are up", lambda: {state("web/a"), state("web/b")} == {"up"}, within=1)
+        wait_until("a and b are up", both_up, within=1)
         bodies = [curl(f"http://{LOOPBACK}:{HTTP}/") for _ in range(6)]
         self.assertEqual(len(set(bodies[:2])), 2, bodies)
         self.assertEqual(bodies[2:], bodies[:4])
@@ -160,7 +165,7 @@ class DownAndUpTests(NewcomerTestCase):
 
     def test_down_and_up(self) -> None:
         """A demo server told to fail is out in time, without a failed request, and comes back."""
-        wait_until("a is up", lambda: state("web/a") == "up")
+        wait_until("a and b are up", both_up)
         name = curl(f"http://{demo('a')}/").encode()
         with Traffic(HTTP) as traffic:
             wait_until("a answers", lambda: name in traffic.bodies())
@@ -232,7 +237,7 @@ class MakeRunTests(NewcomerTestCase):
 
     def test_make_run(self) -> None:
         """`make run` serves."""
-        wait_until("a and b are up", lambda: {state("web/a"), state("web/b")} == {"up"}, within=1)
+        wait_until("a and b are up", both_up, within=1)
         bodies = [curl(f"http://{LOOPBACK}:{HTTP}/") for _ in range(4)]
         self.assertEqual(bodies[2:], bodies[:2])
         os.killpg(self.process.pid, signal.SIGINT)  # as the terminal does at Ctrl-C
