@@ -7,19 +7,8 @@ out, as often as it likes.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
-
-
-class Admitted(Protocol):
-    """What this room asks of whoever waits in a pool's queue, whichever kind it belongs to."""
-
-    deadline: float
-
-    def admitted(self, server: Server, now: float) -> None:
-        """Waiting is over: go on with `server`, on which work is already begun."""
 
 
 class Seat:
@@ -67,13 +56,7 @@ class Seat:
 
 
 def finish(pool: Pool, server: Server, now: float) -> None:
-    """End work on `server`, and let go who may go now on its place."""
+    """End work on `server`, and let go who may go now in its place."""
     waiter = pool.finish(server, now)
     if waiter is not None:
-        admit(waiter, server, now)
-
-
-def admit(waiter: object, server: Server, now: float) -> None:
-    """Let `waiter` go on `server`, on which it is begun."""
-    let_go: Admitted = waiter  # type: ignore[assignment]  # the pool knows of a deadline only
-    let_go.admitted(server, now)
+        waiter.admitted(server, now)

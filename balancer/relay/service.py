@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from balancer.config.values import Endpoint
-from balancer.interfaces import IContext, IPrepared, Metric, PrepareError, Published, Sample
+from balancer.interfaces import IContext, IPrepared, Metric, PrepareError, Sample
 from balancer.pool.pool import Pool
 from balancer.relay.histogram import Histogram
 from balancer.relay.limits import Limits
@@ -63,7 +63,6 @@ class Relay(Service, Generic[SettingsT, BoundT]):
         self._log: LogFile | None = None
         self._stamp = Stamp()
         self._idle: list[Deferred[None]] = []
-        context.subscribe(self._published)
 
     def prepare(self, settings: SettingsT) -> IPrepared:
         """See `IBalancer`. Raises `PrepareError` when the access log cannot be opened."""
@@ -148,9 +147,6 @@ class Relay(Service, Generic[SettingsT, BoundT]):
         raise NotImplementedError
 
     def _end_all(self) -> None:
-        raise NotImplementedError
-
-    def _published(self, published: Published) -> None:
         raise NotImplementedError
 
 

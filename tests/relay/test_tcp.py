@@ -445,6 +445,7 @@ class QueueTests(Relayed):
         self.assertTrue(second.closed)
         self.assertEqual(self.balancer.totals.ended, {"sQ": 1})
         self.assertEqual(self.site.the_pool.queue_length, 0)
+        self.assertEqual(self.site.the_pool.queue_expired_total, 1)
 
     def test_queue_is_full(self) -> None:
         """A client for whom there is no place in the queue is closed at once."""
@@ -467,15 +468,24 @@ class QueueTests(Relayed):
         self.assertEqual(self.site.in_flight, {"a": 0})
 
     def test_server_comes_up(self) -> None:
-        """Clients that wait while no server is up go on as soon as one comes up."""
+        """Clients that wait for room go on as soon as another server comes up."""
+        self.begin(Site("ab", most=1, queue=5))
+        self.site.turn_down("b")
+        self.client()
+        self.client()
+        self.assertEqual(len(self.site.attempts), 1)
+        self.site.turn_up("b")
+        self.assertEqual(len(self.site.attempts), 2)
+        self.assertEqual(self.site.in_flight, {"a": 1, "b": 1})
+
+    def test_nobody_to_wait_for(self) -> None:
+        """While no server is up nobody waits."""
         self.begin(Site("a", queue=5))
         self.site.turn_down("a")
-        self.client()
-        self.client()
-        self.assertEqual(self.site.attempts, [])
-        self.site.turn_up("a")
-        self.assertEqual(len(self.site.attempts), 2)
-        self.assertEqual(self.site.in_flight, {"a": 2})
+        client = self.client()
+        self.settle()
+        self.assertTrue(client.closed)
+        self.assert_over("SC")
 
 
 class LimitTests(Relayed):
@@ -611,3 +621,12 @@ class LifeTests(Relayed):
             for s in metrics["balancer_tcp_connect_seconds"].samples
         }
         self.assertEqual((values["_bucket", "+Inf"], values["_count", None]), (1, 1))
+
+    def test_taken_over(self) -> None:
+        """A listener that another balancer took over at a reload stays with that one."""
+        self.begin()
+        other = started(self.site)
+        taken = self.site.listeners[8081].accepted
+        self.balancer.prepare(settings(listen="127.0.0.1:8083")).commit()
+        self.assertIs(self.site.listeners[8081].accepted, taken)
+        self.assertTrue(other.running)

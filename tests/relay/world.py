@@ -282,6 +282,9 @@ class Site:
             self.published.append(event)
             for subscriber in self._subscribers:
                 subscriber(Published(1, 0.0, pool.name, event))
+        now = self.reactor.seconds()
+        for waiter, server in pool.admit(now):
+            waiter.admitted(server, now)
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         self._subscribers.append(subscriber)

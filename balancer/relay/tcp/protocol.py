@@ -204,15 +204,18 @@ class Link:
             self._wait(now)
 
     def _wait(self, now: float) -> None:
-        """Every server is full or none is up: wait in the pool's queue."""
+        """No server has room: wait in the pool's queue, if waiting makes sense."""
         pool = self.terms.pool
+        if not pool.available:
+            self._close_client("SC")
+            return
         turn = Turn(self, now + pool.settings.queue_timeout)
         self.state = WAITING
         if pool.enqueue(turn, now):
             self._turn = turn
             self.terms.context.wheel.add(turn)
         else:
-            self._close_client("SC" if not pool.available else "PQ")
+            self._close_client("PQ")
 
     def _forget_turn(self) -> None:
         turn = self._turn
@@ -234,6 +237,8 @@ class Link:
     def turn_over(self) -> None:
         """Nobody had room in time."""
         if self.state == WAITING:
+            # Counts us and takes us out; others that are late have timers of their own.
+            self.terms.pool.expired(self._now())
             self._close_client("sQ")
 
     def _connect(self, server: Server, now: float) -> None:

@@ -15,12 +15,10 @@ from typing import Any
 from zope.interface import implementer
 
 from balancer.config.values import Endpoint
-from balancer.interfaces import IBalancer, IContext, Metric, Published
-from balancer.pool.events import BecameReady, WasReadmitted, WentUp
+from balancer.interfaces import IBalancer, IContext, Metric
 from balancer.pool.pool import Pool
 from balancer.relay.limits import Limits
 from balancer.relay.lines import Ended, milliseconds, peer_text
-from balancer.relay.seat import admit
 from balancer.relay.service import Families, Relay
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import Link, Terms, Totals
@@ -53,6 +51,7 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         self.pauses_total = 0
         self.refused: dict[str, int] = {}
         self._terms: Terms | None = None
+        self._owners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
         self._most = 0
         self._paused = False
 
@@ -60,8 +59,10 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         return self.context.listener(endpoint.host, endpoint.port)
 
     def _give_back(self, bound: Listener) -> None:
-        bound.accepted = None
-        bound.resume()
+        # Unless another balancer has taken it over at a reload.
+        if bound.accepted is self._owners.pop(bound, None):
+            bound.accepted = None
+            bound.resume()
 
     def _settled(self, settings: TcpSettings, pool: Pool, limits: Limits) -> None:
         self._terms = Terms(
@@ -79,7 +80,10 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         if self.draining:
             return
         for listener in self._bound:
-            listener.accepted = partial(self._accepted, listener.address.sockaddr)
+            owner = self._owners.setdefault(
+                listener, partial(self._accepted, listener.address.sockaddr)
+            )
+            listener.accepted = owner
             listener.resume()
             listener.start()
         self._paused = False
@@ -153,15 +157,6 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
     def _end_all(self) -> None:
         for link in tuple(self.links):
             link.kill()
-
-    def _published(self, published: Published) -> None:
-        pool = self.pool
-        if pool is None or published.pool != pool.name:
-            return
-        if isinstance(published.event, (WentUp, BecameReady, WasReadmitted)):
-            now = self.context.reactor.seconds()
-            for waiter, server in pool.admit(now):
-                admit(waiter, server, now)
 
     def _bytes(self) -> tuple[int, int]:
         links, totals = self.links, self.totals

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -50,15 +49,21 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
         self._link = link
         self.crowd = Crowd(context, 1)
         self._terms: Terms | None = None
+        self._owners: dict[DatagramPort, Callable[[bytes, Any, object], None]] = {}
         self._numbers: dict[DatagramPort, int] = {}
+        context.subscribe(self._published)
 
     def _borrow(self, endpoint: Endpoint) -> DatagramPort:
         return self.context.datagrams(endpoint.host, endpoint.port)
 
     def _give_back(self, bound: DatagramPort) -> None:
-        # The flows that there are go on: a closing door still lets answers out.
-        if not self.draining:
+        # Unless another balancer has taken it over at a reload.
+        if bound.received is self._owners.pop(bound, None):
             bound.received = None
+
+    def _close(self) -> None:
+        """The flows that there are go on, so the ports stay ours; the crowd takes no more."""
+        self.crowd.draining = True
 
     def _settled(self, settings: UdpSettings, pool: Pool, limits: Limits) -> None:
         self._terms = Terms(
@@ -88,13 +93,9 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
         assert terms is not None
         for port in self._bound:
             number = self._numbers.setdefault(port, len(self._numbers))
-            port.received = Inlet(self.crowd, terms, port, number).received
+            owner = self._owners[port] = Inlet(self.crowd, terms, port, number).received
+            port.received = owner
             port.start()
-
-    def drain(self) -> Deferred[None]:
-        """Make no new flows; fire when the ones that there are have become idle."""
-        self.crowd.draining = True
-        return super().drain()
 
     def _ended(self, flow: Flow) -> None:
         totals, lasted = self.crowd.totals, self.context.reactor.seconds() - flow.came_at
@@ -125,10 +126,9 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
         return bool(len(self.crowd.flows))
 
     def _end_all(self) -> None:
-        self.crowd.draining = True
         self.crowd.end_all("KD")
         for port in self._bound:
-            port.received = None
+            self._give_back(port)
 
     def _published(self, published: Published) -> None:
         pool = self.pool
