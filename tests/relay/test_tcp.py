@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.config.schema import read
 from balancer.relay.maker import tcp
 from balancer.relay.settings import TcpSettings
-from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, Link
+from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, WAITING, Link
 from balancer.relay.tcp.service import TcpBalancer
 from balancer.wire.stream import HIGH_WATER
 from tests.relay.world import CLIENT, Attempt, FakeSocket, Site
@@ -466,6 +466,19 @@ class QueueTests(Relayed):
         first.breaks()
         self.settle()
         self.assertEqual(self.site.in_flight, {"a": 0})
+
+    def test_admitted_too_late(self) -> None:
+        """A place that comes when nobody waits any more is given back at once."""
+        self.begin_full()
+        second = self.client()
+        server = self.site.server("a")
+        turn = next(link for link in self.balancer.links if link.state == WAITING)._turn
+        second.breaks()
+        self.settle()
+        assert turn is not None
+        self.site.the_pool.begin(server, self.site.reactor.seconds())
+        turn.admitted(server, self.site.reactor.seconds())
+        self.assertEqual(self.site.in_flight, {"a": 1})
 
     def test_server_comes_up(self) -> None:
         """Clients that wait for room go on as soon as another server comes up."""
