@@ -40,6 +40,7 @@ class Figures:
         self.retries = 0
         self.refused: dict[str, int] = {
             "rate": 0,
+            "max-connections": 0,
             "max-connections-per-source": 0,
             "no-server": 0,
             "queue": 0,

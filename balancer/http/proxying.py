@@ -317,7 +317,7 @@ class Proxying:
     def _give_back(self, target: Target, pool: Pool, server: Server, now: float) -> None:
         self._begun = False
         target.active -= 1
-        waiter: Any = pool.finish(server, now)
+        waiter = pool.finish(server, now)
         if waiter is not None:
             waiter.admitted(server, now)
 

@@ -212,7 +212,8 @@ class HttpBalancer(Service):
             pool = self._context.pool(name)
             target = old.get(name)
             if target is None or target.pool is not pool:
-                target = Target(pool, LinkTable(self.front), key_of(pool.needs_key))
+                target = Target(pool, LinkTable(self.front))
+            target.key_of = key_of(pool.needs_key)
             self._targets[name] = target
         return self._targets[name]
 
@@ -319,19 +320,16 @@ class HttpBalancer(Service):
     # -- verdicts
 
     def _happened(self, published: Published) -> None:
-        """A verdict changed: drop connections to a server that is out, let waiting requests go."""
+        """A verdict changed: a server that is out keeps no connections."""
         target = self._targets.get(published.pool)
         if target is None or target.pool is None:
             return
-        pool = target.pool
-        for server, links in target.links.items():
+        for server, links in list(target.links.items()):
             if server.key == published.event.server:
                 links.verdict_changed()
-        if pool.queue_length:
-            now = self.front.clock()
-            for waiter, server in pool.admit(now):
-                admitted: Any = waiter
-                admitted.admitted(server, now)
+            if server not in target.pool.servers:
+                links.drop()
+                del target.links[server]
 
     # -- what it tells
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -259,6 +259,9 @@ class FakeContext:
             self.published.append(published)
             for subscriber in self.subscribers:
                 subscriber(published)
+        now = self.reactor.seconds()
+        for waiter, server in pool.admit(now):
+            waiter.admitted(server, now)
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         """Another subscriber."""
@@ -294,7 +297,7 @@ class World:
     """A balancer, and everybody around it."""
 
     def __init__(self, options: str = "pool = app\n", *pools: Pool) -> None:
-        self.clock = Clock()
+        self.clock = MemoryReactorClock()
         pools = pools or (pool_of("a", "b"),)
         self.context = FakeContext(
             self.clock, Wheel(0.0), {pool.name: pool for pool in pools}
