@@ -83,15 +83,33 @@ class InterleavingTests(SynchronousTestCase):
         return count
 
 
+UPGRADE = request("GET", "/u", "Connection: upgrade", "Upgrade: x")
+SWITCH = b"HTTP/1.1 101 Switch\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+STARTED = b"HTTP/1.1 200 Fine\r\nContent-Length: 9\r\n\r\nab"
+ENDLESS = b"HTTP/1.1 200 Fine\r\n\r\nab"
+
+ASKS = (*(sent for sent, _ in REQUESTS), UPGRADE, request(), request()[:9], b"nonsense\r\n")
+ANSWERS = (*(answer for _, answer in REQUESTS), SWITCH, STARTED, ENDLESS, STARTED[:9], b"0\r\n")
+
+ACTIONS = (
+    "ask", "ask", "ask", "accept", "accept", "answer", "answer", "more", "refuse", "time",
+    "client ends", "client leaves", "server ends", "server leaves", "slow client",
+)
+
+
 class ChaosTests(SynchronousTestCase):
     """Anything may happen at any time."""
 
-    @settings(deadline=None, database=None, max_examples=80)
-    @given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 5)), max_size=25))
-    def test_nothing_is_left_behind(self, events: list[tuple[int, int]]) -> None:
+    @settings(deadline=None, database=None, max_examples=60)
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(ACTIONS), st.integers(0, 10)), min_size=6, max_size=25
+        )
+    )
+    def test_nothing_is_left_behind(self, events: list[tuple[str, int]]) -> None:
         """Whatever clients and servers do, phases follow the table, nothing stays in flight, and
         no exception escapes."""
-        pool = pool_of("a", "b", most=2, queue=2, queue_timeout=1.0)
+        pool = pool_of("a", "b", most=1, queue=2, queue_timeout=1.0)
         world = World("pool = app\nidle-timeout = 3s\nresponse-timeout = 2s\n", pool)
         clients: list[FakeStream] = []
         for action, which in events:
@@ -102,40 +120,41 @@ class ChaosTests(SynchronousTestCase):
         world.check()
 
     def _happen(
-        self, world: World, clients: list[FakeStream], action: int, which: int
+        self, world: World, clients: list[FakeStream], action: str, which: int
     ) -> None:
-        alive = [stream for stream in clients if not stream.lost and not stream.closing]
         pending = [a for a in world.attempts if a.stream is None and not a.cancelled]
+        alive = [stream for stream in clients if not stream.lost and not stream.closing]
         servers = [
-            a.stream for a in world.attempts
-            if a.stream is not None and not a.stream.lost and not a.stream.closing
+            stream for stream in world.streams
+            if stream not in clients and not stream.lost and not stream.closing
         ]
-        if action == 0 or not alive:
-            clients.append(world.client())
-        elif action == 1:
-            alive[which % len(alive)].receive(REQUESTS[which][0])
-        elif action == 2:
-            alive[which % len(alive)].receive(REQUESTS[which][0][: which * 9 + 1])
-        elif action == 3:
-            alive[which % len(alive)].end()
-        elif action == 4:
-            alive[which % len(alive)].lose(clean=False)
-        elif action == 5:
-            world.pass_time(0.7 * which)
-        elif action == 6 and pending:
-            attempt = pending[which % len(pending)]
-            attempt.cancelled = True
-            attempt.refuse()
-        elif action == 7 and pending:
-            attempt = pending[which % len(pending)]
-            attempt.stream = FakeStream(attempt.protocol)
-            world.streams.append(attempt.stream)
-            attempt.protocol.makeConnection(attempt.stream)
-        elif action == 8 and servers:
-            servers[which % len(servers)].receive(REQUESTS[which][1])
-        elif action == 9 and servers:
-            servers[which % len(servers)].receive(REQUESTS[which][1][: which * 12 + 1])
-        elif action == 10 and servers:
-            servers[which % len(servers)].end()
-        elif action == 11 and servers:
-            servers[which % len(servers)].lose(clean=which % 2 == 0)
+        if action == "ask":
+            clients.append(world.client(ASKS[which % len(ASKS)]))
+        elif action == "accept":
+            for attempt in pending:
+                if not attempt.cancelled:
+                    world.streams.append(attempt.accept())
+        elif action == "refuse":
+            for attempt in pending[:1]:
+                attempt.cancelled = True
+                attempt.run_short() if which == 0 else attempt.refuse(110 if which == 1 else 111)
+        elif action == "time":
+            world.pass_time(0.3 * which)
+        elif action == "answer" and servers:
+            servers[which % len(servers)].receive(ANSWERS[which % len(ANSWERS)])
+        elif action.startswith("server") and servers:
+            self._end(servers[which % len(servers)], action)
+        elif alive:
+            client = alive[which % len(alive)]
+            if action == "more":
+                client.receive(ASKS[which % len(ASKS)])
+            elif action == "slow client":
+                client.queued = 1000
+            else:
+                self._end(client, action)
+
+    def _end(self, stream: FakeStream, action: str) -> None:
+        if action.endswith("ends"):
+            stream.end()
+        else:
+            stream.lose(clean=False)
