@@ -39,6 +39,10 @@ FIELDS = {
     "Upgrade-Insecure-Requests": "1",
 }
 
+PAUSE = 6
+"""Milliseconds that a paced connection waits before its next request, at most: with 32 of them
+about 10,000 requests a second, which every proxy can do."""
+
 DONE = """
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -97,6 +101,13 @@ def http(peer: Peer, directory: Path, seconds: float) -> Result:
     return wrk(peer, peer.http, script(directory, "http", FIELDS), seconds)
 
 
+def paced(peer: Peer, directory: Path, seconds: float) -> Result:
+    """The same requests at the same rate for every proxy; one piece is a request."""
+    lua = script(directory, "paced", FIELDS)
+    lua.write_text(lua.read_text() + f"function delay() return math.random(0, {PAUSE}) end\n")
+    return wrk(peer, peer.http, lua, seconds)
+
+
 def close(peer: Peer, directory: Path, seconds: float) -> Result:
     """The same, with a new connection for each request; one piece is a connection."""
     fields = {**FIELDS, "Connection": "close"}
@@ -152,6 +163,7 @@ class Kind:
 
 KINDS = (
     Kind("http", "HTTP, keep-alive", "request", http),
+    Kind("paced", "HTTP, keep-alive, paced", "request", paced),
     Kind("close", "HTTP, a connection each", "connection", close),
     Kind("small", "TCP, small messages", "message", small),
     Kind("connect", "TCP, a connection each", "connection", connect),
