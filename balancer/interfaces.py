@@ -168,6 +168,60 @@ class IContext(Interface):
         """Call `subscriber` for every event published from now on. It must not raise."""
 
 
+class NotDone(Exception):
+    """An operator's request that changed nothing: what was expected, what came, what to do.
+
+    `problems` are a site file's, as its lines say them.
+    """
+
+    def __init__(self, text: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.problems = tuple(problems)
+
+
+class IExplains(Interface):
+    """A balancer that can say where something would go, by the very code that sends it there."""
+
+    def explain(question: Mapping[str, str]) -> Mapping[str, Any]:
+        """
+        For http, `question` has `method`, `url` and `from` (an address); for tcp and udp, `from`
+        (ADDRESS:PORT). The answer, ready for JSON: `rule` (which one matched), `pool`, `candidates`
+        (each `server`, `usable`, `why`), `chosen` (a server's name, or None), or `answer` where the
+        balancer answers by itself. Changes nothing. Raises `NotDone` for a question that it cannot
+        read.
+        """
+
+
+class IOperator(Interface):
+    """What an operator may ask of a running site. Servers are named POOL/NAME, or `site` for all
+    of it. What cannot be done raises `NotDone` and has changed nothing."""
+
+    def check(path: str) -> Mapping[str, Any]:
+        """`problems` of the site file at `path`, by line, and whether it is `ok`."""
+
+    def plan(path: str) -> Mapping[str, Any]:
+        """`changes` that a reload of the file at `path` would make, and `problems`."""
+
+    def reload() -> Mapping[str, Any]:
+        """Put the site file in force: `changes` that were made, and `problems`."""
+
+    def drain(server: str) -> Mapping[str, Any]:
+        """No new work for the server; what is in flight may end. `site`: drain and stop."""
+
+    def ready(server: str) -> Mapping[str, Any]:
+        """Give the server back to its pool."""
+
+    def maintain(server: str) -> Mapping[str, Any]:
+        """Take the server out, unchecked."""
+
+    def weigh(server: str, weight: int) -> Mapping[str, Any]:
+        """Give the server another weight until the next restart."""
+
+    def explain(kind: str, name: str, question: Mapping[str, str]) -> Mapping[str, Any]:
+        """Ask the balancer `kind:name`, see `IExplains`. With an empty name the http balancer that
+        listens where the question's URL goes is asked."""
+
+
 class ISite(Interface):
     """All that the admin room may know of the site."""
 
@@ -177,5 +231,11 @@ class ISite(Interface):
     def healthy() -> bool:
         """Whether every balancer is healthy: bound, and a pool that it uses has a server up."""
 
+    def events() -> Sequence[Published]:
+        """The latest events, oldest first."""
+
     def subscribe(subscriber: Callable[[Published], None]) -> None:
         """Call `subscriber` for every event published from now on."""
+
+    def unsubscribe(subscriber: Callable[[Published], None]) -> None:
+        """Call it no more."""

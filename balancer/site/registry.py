@@ -50,6 +50,10 @@ class Registry:
         """Call `subscriber` for each event from now on."""
         self._subscribers.append(subscriber)
 
+    def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
+        """Call `subscriber` no more; it may be told in the middle of being called."""
+        self._subscribers = [each for each in self._subscribers if each != subscriber]
+
     def publish(self, pool: str, events: Iterable[Event], at: float) -> None:
         """Number each event, keep it with its time `at` (Unix seconds), and tell everybody."""
         for event in events:

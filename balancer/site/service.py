@@ -233,6 +233,12 @@ class SiteService(MultiService):
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         self._context.subscribe(subscriber)
 
+    def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
+        self._context.registry.unsubscribe(subscriber)
+
+    def events(self) -> Sequence[Published]:
+        return tuple(self._context.registry.events)
+
     def snapshot(self) -> Snapshot:
         registry = self._context.registry
         balancers = {

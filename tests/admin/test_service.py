@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -27,6 +27,11 @@ class FakeSite:
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         raise AssertionError("the pages do not subscribe")
+
+    unsubscribe = subscribe
+
+    def events(self) -> Sequence[Published]:
+        return ()
 
     def snapshot(self) -> Snapshot:
         status = {

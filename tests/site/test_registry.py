@@ -74,6 +74,15 @@ class Events(SynchronousTestCase):
         )
         self.assertEqual(list(registry.events), seen)
 
+    def test_unsubscribed(self) -> None:
+        """Who unsubscribed is told no more."""
+        registry = Registry({}, {})
+        seen: list[Published] = []
+        registry.subscribe(seen.append)
+        registry.unsubscribe(seen.append)
+        registry.publish("p", [WentUp("p/a")], 0.0)
+        self.assertEqual(seen, [])
+
     def test_bounded(self) -> None:
         """Only the latest are kept."""
         registry = Registry({}, {})
