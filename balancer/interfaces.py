@@ -162,7 +162,8 @@ class IContext(Interface):
         """The log at `path` (`-`: standard output), shared by all who name it; USR1 reopens it."""
 
     def publish(pool: Pool, events: Sequence[Event]) -> None:
-        """Tell the site what happened in `pool`. Subscribers are called in the same turn."""
+        """Tell the site what happened in `pool`. Subscribers are called in the same turn, and
+        then whoever waits in the pool's queue and may go now is told so by `admitted`."""
 
     def subscribe(subscriber: Callable[[Published], None]) -> None:
         """Call `subscriber` for every event published from now on. It must not raise."""

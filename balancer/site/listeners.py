@@ -69,6 +69,19 @@ class Listeners:
         """Every TCP listener."""
         return tuple(self._tcp.values())
 
+    def accept_waiting(self) -> None:
+        """Accept who is connected already: closing the listener would reset those connections."""
+        for listener in self._tcp.values():
+            listener.doRead()
+
+    def close_unowned(self) -> None:
+        """Close the TCP listeners that nobody accepts from, so that new clients are refused at once
+        and do not wait in the backlog of somebody who leaves. UDP sockets still send answers."""
+        for key, listener in list(self._tcp.items()):
+            if listener.accepted is None:
+                del self._tcp[key]
+                listener.stop()
+
     def close(self) -> None:
         """Close all of them."""
         for listener in self._tcp.values():

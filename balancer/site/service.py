@@ -166,12 +166,13 @@ class SiteService(MultiService):
             return self._draining
         timeout = self._plan.site.drain_timeout
         log.info("draining for at most {timeout} s", timeout=timeout)
-        waiting: Deferred[Any] = DeferredList(
-            [
-                balancer.drain().addErrback(_log_failed_drain, name)
-                for name, balancer in self._balancers.items()
-            ]
-        )
+        self._context.listeners.accept_waiting()
+        drains = [
+            balancer.drain().addErrback(_log_failed_drain, name)
+            for name, balancer in self._balancers.items()
+        ]
+        self._context.listeners.close_unowned()
+        waiting: Deferred[Any] = DeferredList(drains)
         done: Deferred[None] = Deferred()
         late = self._reactor.callLater(timeout, done.callback, None)
 
