@@ -91,7 +91,7 @@ def build_checks(plan: PoolPlan, pool: Pool, context: IContext) -> CheckService 
         interval=section.interval,
         timeout=section.timeout,
         fast_interval=section.interval if section.fast_interval is None else section.fast_interval,
-        port=section.check.port,
+        port=None if section.check is None else section.check.port,
     )
     return CheckService(
         context.reactor, pool, plan.check(context), timing, context.publish, random.Random()

@@ -7,6 +7,7 @@ nothing; whether an address can be bound is found out in `listeners`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -17,7 +18,11 @@ from balancer.config import schema
 from balancer.config.schema import Claim, Parsed, Problem, Section, SiteFile, nearest, quoted
 from balancer.config.values import Misspelt, NotBuilt, Unreadable, one_of
 from balancer.interfaces import IBalancerMaker, ICheck, ICheckMaker, IContext
-from balancer.site.sections import LATER, POOL, SITE, Nothing, PoolSection, SiteSettings
+from balancer.site.sections import LATER, POOL, SITE, CheckLine, Nothing, PoolSection, SiteSettings
+
+WITHOUT_CONNECTIONS = frozenset(("udp", "dns", "ecmp"))
+"""Kinds whose servers need not take TCP connections: a pool that only these use is not checked by
+TCP unless it says so."""
 
 SHARING = frozenset(("dns",))
 """The kinds whose sections may share a listener among themselves."""
@@ -113,6 +118,7 @@ class _Draft:
         self._sections = file.sections
         self._makers = makers
         self._declared = {section.kind: section for section in makers.sections()}
+        self._users = self._all_users()
         self._checks: dict[str, Callable[[IContext], ICheck] | None] = {}
 
     def problems(self) -> Iterator[Problem]:
@@ -208,8 +214,14 @@ class _Draft:
         for section in self._sections:
             if section.kind != "pool":
                 continue
-            check = section.settings.check
             self._checks[section.name] = None
+            check = section.settings.check
+            if check is None:
+                users = self._users[section.name]
+                if users and users <= WITHOUT_CONNECTIONS:
+                    yield self._problem(section, "", 0, _UNCHECKED, "warning")
+                    continue
+                check = CheckLine("tcp")
             if check.name == "none":
                 continue
             maker = self._makers.checks.get(check.name)
@@ -235,15 +247,21 @@ class _Draft:
         return f"expected {one_of(sorted(known))}, got {quoted(name)}{_meant(nearest(name, known))}"
 
     def _unused_pools(self) -> Iterator[Problem]:
-        used = {
-            reference.name
-            for section in self._sections
-            for reference in self._declared[section.kind].references(section.settings)
-            if reference.kind == "pool"
-        }
         for section in self._sections:
-            if section.kind == "pool" and section.name not in used:
+            if section.kind == "pool" and not self._users[section.name]:
                 yield self._problem(section, "", 0, "no section uses this pool", "warning")
+
+    def _all_users(self) -> defaultdict[str, set[str]]:
+        """The kinds of the sections that use each pool, by its name."""
+        users: defaultdict[str, set[str]] = defaultdict(set)
+        for section in self._sections:
+            for reference in self._declared[section.kind].references(section.settings):
+                if reference.kind == "pool":
+                    users[reference.name].add(section.kind)
+        return users
+
+
+_UNCHECKED = "its servers are taken to be up, since only udp uses it; set check, or check = none"
 
 
 def _meant(word: str | None) -> str:

@@ -201,12 +201,12 @@ class PoolSection:
         help="How a server is chosen: round-robin, least-connections, random, p2c, first, source, "
         "uri, header:NAME, cookie:NAME, query:NAME, maglev or ewma. See docs/algorithms.md.",
     )
-    check: CheckLine = option(
+    check: CheckLine | None = option(
         check_line,
-        default="tcp",
         help="How a server's health is asked: `tcp`, `http GET /path expect=200-399 host=NAME "
         "body=REGEX`, `https ...`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
-        "asks another port than the server's.",
+        "asks another port than the server's. `tcp` by default; `none`, with a warning, for a pool "
+        "that only [udp] sections use.",
     )
     interval: float = option(
         _positive, default="2s", help="The time between two checks of a server."

@@ -67,7 +67,7 @@ class WordCheck:
 
 
 MAKERS = Makers(
-    {"gate": GateMaker("gate"), "dns": GateMaker("dns")},
+    {kind: GateMaker(kind) for kind in ("gate", "dns", "udp")},
     {"tcp": WordCheck()},
     {"kind bad": "does not import from bad.maker: ImportError: no rope", "check http": "no rope"},
 )
@@ -114,6 +114,17 @@ class Sound(SynchronousTestCase):
     def test_default_check(self) -> None:
         """A pool without `check` is checked by tcp."""
         self.assertIsNotNone(plan(SOUND).pools[0].check)
+
+    def test_default_check_of_datagrams(self) -> None:
+        """A pool that only udp uses is not checked by tcp: its servers are trusted, with a warning;
+        not so when it says what to check, or when another kind uses it too."""
+        text = SOUND.replace("gate", "udp")
+        made = plan(text)
+        self.assertIsNone(made.pools[0].check)
+        self.assertIn("s.ini:2: [pool app]: its servers are taken to be up", str(made.warnings[0]))
+        self.assertEqual(plan(text.replace(":1\n", ":1\ncheck = none\n")).warnings, ())
+        both = plan(text + "[gate too]\nlisten = 127.0.0.1:81\npool = app\n")
+        self.assertIsNotNone(both.pools[0].check)
 
     def test_empty(self) -> None:
         """An empty file is a site without balancers."""
