@@ -46,6 +46,18 @@ def scheduler(settings: PoolSettings, servers: Sequence[Server], random: Random)
             raise ValueError(f"expected the name of an algorithm, got {unknown!r}")
 
 
+def sort_of(settings: PoolSettings) -> tuple[str, str]:
+    """What of `settings` makes another scheduler necessary when it changes. Those of the algorithms
+    that hash text differ in where the key comes from, which is not a scheduler's concern."""
+    match settings.algorithm.name:
+        case "maglev" | "source" as name:
+            return name, settings.seed or settings.name
+        case "uri" | "header" | "cookie" | "query":
+            return "text", settings.seed or settings.name
+        case name:
+            return name, ""
+
+
 def text_slot(key: bytes) -> int:
     """A slot for a key of any length: its 64-bit blake2b, big endian, modulo SLOTS."""
     return int.from_bytes(blake2b(key, digest_size=8).digest(), "big") % SLOTS

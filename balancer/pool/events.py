@@ -88,6 +88,31 @@ class WasReadmitted:
         return _because(f"{self.server} was readmitted", self.reason)
 
 
+@frozen
+class WasAdded:
+    """The site file has a new server, which is not yet known."""
+
+    server: str
+    address: str = ""
+
+    def text(self) -> str:
+        """The event in a few words for the log."""
+        return f"{self.server} was added at {self.address}"
+
+
+@frozen
+class WasRemoved:
+    """The site file has the server no more, or at another address. It gets no new work; the
+    `in_flight` pieces of work that it had may end."""
+
+    server: str
+    in_flight: int = 0
+
+    def text(self) -> str:
+        """The event in a few words for the log."""
+        return f"{self.server} was removed, {self.in_flight} in flight may end"
+
+
 Event = (
     WentUp
     | WentDown
@@ -96,6 +121,8 @@ Event = (
     | BecameReady
     | WasEjected
     | WasReadmitted
+    | WasAdded
+    | WasRemoved
 )
 
 

@@ -36,6 +36,15 @@ class Scale:
         """Where a server at `health` stands after a check that failed."""
         return health - 1 if health > self.rise else 0
 
+    def moved(self, health: int, before: Scale) -> int:
+        """Where a server stands here that stood at `health` on the scale `before`: the same
+        verdict, and as many results against it in a row, short of turning it."""
+        if health == UNKNOWN:
+            return UNKNOWN
+        if before.is_up(health):
+            return max(self.best - (before.best - health), self.rise)
+        return min(health, self.rise - 1)
+
     def is_up(self, health: int) -> bool:
         """Whether `health` means up; unknown does not."""
         return health >= self.rise

@@ -22,7 +22,8 @@ WALK = 512
 go on to the order of names."""
 
 SlotOf = Callable[[bytes], int]
-Weights = tuple[int, ...]
+Recipe = tuple[tuple[str, int], ...]
+"""What a table is made of, with the seed: names, in order, and weights."""
 
 
 class Group:
@@ -34,12 +35,12 @@ class Group:
     """
 
     def __init__(self, servers: Sequence[Server], seed: str) -> None:
-        self.servers = sorted(servers, key=lambda server: server.name)
-        self._names = [server.name for server in self.servers]
+        self._members = sorted(servers, key=lambda server: server.name)
+        self.servers = self._members  # of the table in force: some may be gone, some not yet in it
         self._seed = seed
         self._table: array[int] | None = None
-        self._weights: Weights | None = None  # of the table in force
-        self._wanted: Weights | None = None  # of the slices under way
+        self._recipe: Recipe | None = None  # of the table in force
+        self._wanted: Recipe | None = None  # of the slices under way
         self._slices: Generator[None, None, array[int]] | None = None
 
     @property
@@ -51,14 +52,31 @@ class Group:
             self.advance()
         return self._table
 
+    @property
+    def built(self) -> bool:
+        """Whether there is a table in force."""
+        return self._table is not None
+
+    def enlist(self, servers: Sequence[Server]) -> None:
+        """From now on these share a table. The one in force serves until theirs is built; who has
+        the name of another has its slots at once."""
+        self._members = sorted(servers, key=lambda server: server.name)
+        if self._table is None:
+            self.servers = self._members
+        else:
+            named = {server.name: server for server in servers}
+            self.servers = [named.get(server.name, server) for server in self.servers]
+        self.refresh()
+
     def refresh(self) -> None:
-        """Start slices if weights are not those of the table in force or under way."""
-        weights = tuple(server.weight for server in self.servers)
-        if weights == self._weights:
+        """Start slices if names and weights are not those of the table in force or under way."""
+        recipe = tuple((server.name, server.weight) for server in self._members)
+        if recipe == self._recipe:
             self._slices = self._wanted = None
-        elif weights != self._wanted:
-            self._slices = building(self._names, weights, self._seed)
-            self._wanted = weights
+        elif recipe != self._wanted:
+            names, weights = [name for name, _ in recipe], [weight for _, weight in recipe]
+            self._slices = building(names, weights, self._seed)
+            self._wanted = recipe
 
     def advance(self) -> bool:
         """One slice; True: more is left."""
@@ -67,7 +85,8 @@ class Group:
         try:
             next(self._slices)
         except StopIteration as done:
-            self._table, self._weights = done.value, self._wanted
+            self._table, self._recipe = done.value, self._wanted
+            self.servers = self._members
             self._slices = self._wanted = None
         return self._slices is not None
 
@@ -83,6 +102,16 @@ class Keyed(Plain):
         self._group = self._main
         self._rest: list[Server] = []
         self._keyless = RoundRobin()
+
+    @property
+    def built(self) -> bool:
+        """Whether both tables are."""
+        return self._main.built and self._backup.built
+
+    def enlist(self, servers: Sequence[Server]) -> None:
+        """Have the tables of these built; those in force serve until then."""
+        self._main.enlist([server for server in servers if not server.backup])
+        self._backup.enlist([server for server in servers if server.backup])
 
     def rebuild(self, servers: Sequence[Server]) -> None:
         """Mark what to skip is the pool's part (`candidate`); here weights are compared."""

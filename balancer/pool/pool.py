@@ -12,14 +12,16 @@ from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from balancer.pool.algorithms import scheduler
+from balancer.pool.departed import Departed
 from balancer.pool.events import Event
 from balancer.pool.keyed import Keyed
+from balancer.pool.lineup import Configured, lineup
 from balancer.pool.queue import Queue, Waiter
 from balancer.pool.server import Server
 from balancer.pool.settings import KeySource, PoolSettings
+from balancer.pool.succession import Succession
 from balancer.pool.tiers import Standing, stand, why_not
-from balancer.pool.verdicts import Configured, Verdicts
+from balancer.pool.verdicts import Verdicts
 
 SLICES_A_TICK = 4
 """Slices of put-off work that a tick does: 5 to 10 ms, so that no reactor turn gets long."""
@@ -32,8 +34,8 @@ class Pool(Verdicts):
     """
     Servers that do the same work.
 
-    After `record`, `ready`, `set_weight` or `tick` a server may have room for work that waits:
-    call `admit` then, and let the waiters that it returns go.
+    After `record`, `ready`, `set_weight`, `reconfigure` or `tick` a server may have room for work
+    that waits: call `admit` then, and let the waiters that it returns go.
     """
 
     def __init__(
@@ -46,12 +48,45 @@ class Pool(Verdicts):
         self.queue_refused_total = 0
         self.queue_expired_total = 0
         self._queue = Queue(settings.queue)
-        self._scheduler = scheduler(settings, self.servers, random)
+        self._succession = Succession(settings, self.servers, random)
         self.needs_key: KeySource = settings.algorithm.key
-        self._choose = self._scheduler.choose
-        self._finished = self._scheduler.finished
-        self._observed = self._scheduler.observed
         self._standing = Standing((), False, False)
+        self._departed = Departed()
+        self._bind()
+
+    def reconfigure(
+        self, settings: PoolSettings, servers: Configured, now: float
+    ) -> Sequence[Event]:
+        """
+        The site file says this from now on. Raises ValueError and changes nothing if there is no
+        such algorithm, or `settings` are another pool's.
+
+        A server of the same name and address stays, with all that is known of it; where its line
+        changed, the line counts, elsewhere what the operator set at run time. One that is removed
+        gets no new work from this moment on; its work in flight ends by `finish` as ever. A keyed
+        algorithm's new table is built by `tick`; until then the algorithm in force decides, though
+        `needs_key` is the new one's already. Whoever waits goes on waiting: call `admit`, also if
+        nothing is returned; and `trust_all`, if nobody checks the pool or will any more.
+        """
+        if settings.name != self.name:
+            raise ValueError(f"expected settings of the pool {self.name}, got {settings.name}'s")
+        change = lineup(self.name, self.servers, servers, now)
+        if settings == self.settings and not change.differs(self.servers):
+            return ()
+        self._succession.follow(settings, change.servers)
+        # Nothing below can fail.
+        events = self._follow(settings, change, now)
+        self._succession.enlist(self.servers)
+        self._queue.bound = settings.queue
+        self.needs_key = settings.algorithm.key
+        self._departed.add(change.removed)
+        return events
+
+    @property
+    def leaving(self) -> tuple[Server, ...]:
+        """Servers that were removed, and whose work has not ended yet."""
+        self._departed.forget_idle()
+        return self._departed.busy
 
     # The hot path
 
@@ -76,7 +111,10 @@ class Pool(Verdicts):
             raise ValueError(f"finish without begin on {server.key}")
         server.in_flight -= 1
         if self._finished is not None:
-            self._finished(server)
+            if self._stale:  # the order will be made anew, and knows then
+                self._settle()
+            else:
+                self._finished(server)
         if self._queue:
             return self._hand_over(server, now)
         return None
@@ -104,13 +142,14 @@ class Pool(Verdicts):
         """Servers that may get work and have room, best first, starting with what `choose` would
         give now. Changes nothing; do not hold it over other calls."""
         self._settle()
-        return self._scheduler.rank(key)
+        return self._succession.present.rank(key)
 
     def slots(self) -> list[Server]:
         """For keyed algorithms: the server of each slot of the table while none is full, as a
         kernel's map needs it (about 10 ms). Empty: nobody may get work, or there is no table."""
         self._settle()
-        return self._scheduler.slots() if isinstance(self._scheduler, Keyed) else []
+        scheduler = self._succession.present
+        return scheduler.slots() if isinstance(scheduler, Keyed) else []
 
     def candidates(self) -> list[tuple[Server, bool, str]]:
         """Every server, whether it may get work now, and why not."""
@@ -144,12 +183,10 @@ class Pool(Verdicts):
             "queued_total": self.queued_total,
             "queue_refused_total": self.queue_refused_total,
             "queue_expired_total": self.queue_expired_total,
-            "requests_total": sum(server.requests_total for server in self.servers),
-            "failures_total": sum(server.failures_total for server in self.servers),
             "retries_total": self.retries_total,
-            "ejections_total": sum(server.ejections_total for server in self.servers),
-            "in_flight": sum(server.in_flight for server in self.servers),
+            **self._departed.totals(self.servers),
             "servers": [server.status() for server in self.servers],
+            "leaving": [server.status() for server in self.leaving],
         }
 
     # Waiting
@@ -195,18 +232,20 @@ class Pool(Verdicts):
     def tick(self, now: float) -> list[Event]:
         """Time went on: ejections end, slow starts proceed, and tables that a change of weights
         asks for are built on. To be called several times a second."""
-        if self._stale:
-            self._settle()
         for _ in range(SLICES_A_TICK):
-            if not self._scheduler.advance():
+            if not self.advance():
                 break
+        self._departed.forget_idle()
         return super().tick(now)
 
     def advance(self) -> bool:
         """Do one slice (a few milliseconds) of building what a change asks for, while the old
         table stays in force. True: more is left. Keyed algorithms alone have such work."""
-        self._settle()
-        return self._scheduler.advance()
+        if self._stale:
+            self._settle()
+        more = self._succession.advance()
+        self._bind()
+        return more
 
     def build(self) -> None:
         """Build all of it now: about 25 ms for 100 servers."""
@@ -221,7 +260,15 @@ class Pool(Verdicts):
         chosen = set(self._standing.candidates)
         for server in self.servers:
             server.candidate = server in chosen
-        self._scheduler.rebuild(self._standing.candidates)
+        self._succession.rebuild(self._standing.candidates)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Spare the hot path the way to the scheduler that is in force."""
+        present = self._succession.present
+        self._choose = present.choose
+        self._finished = present.finished
+        self._observed = present.observed
 
     def _hand_over(self, server: Server, now: float) -> Waiter | None:
         self._settle()

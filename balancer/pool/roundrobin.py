@@ -25,20 +25,24 @@ class RoundRobin(Plain):
     Each server in its turn, by weight, spread evenly.
 
     The sequence is nginx's while computing a period stays cheap, and earliest deadline first above
-    that. A change goes on with the server whose turn it was, if it is still there.
+    that. A change goes on with the server whose turn it was, or the next one that is still there.
     """
 
     def __init__(self) -> None:
         self._turns: deque[Server] = deque()
         self._servers: Sequence[Server] = ()
+        self._weights: list[int] = []
         self._endless: Iterator[int] | None = None
 
     def rebuild(self, servers: Sequence[Server]) -> None:
         """Compute a period of turns."""
-        due = self._turns[0] if self._turns else None
-        self._servers = servers
-        self._endless = None
         weights = reduced([server.effective_weight for server in servers])
+        if servers == self._servers and weights == self._weights:
+            return
+        staying = set(servers)
+        due = next((server for server in self._turns if server in staying), None)
+        self._servers, self._weights = servers, weights
+        self._endless = None
         if sum(weights) > MAX_PERIOD:
             # Only a window is held, so that `rank` can look ahead; each choice moves it on.
             self._endless = endless(weights)

@@ -26,6 +26,14 @@ class Scheduler(Protocol):
     def observed(self) -> Observed | None:
         """Called with (server, latency, now) of each answer, if the order depends on it."""
 
+    @property
+    def built(self) -> bool:
+        """Whether it can choose without building something long first."""
+
+    def enlist(self, servers: Sequence[Server]) -> None:
+        """From now on the pool has these servers, whether they may get work or not. `rebuild`
+        follows before any choice."""
+
     def rebuild(self, servers: Sequence[Server]) -> None:
         """From now on `servers` may get work, with their present weights. Pays for all that can be
         decided before a choice."""
@@ -53,6 +61,14 @@ class Plain:
     def observed(self) -> Observed | None:
         """Nothing to learn from latency."""
         return None
+
+    @property
+    def built(self) -> bool:
+        """At any time."""
+        return True
+
+    def enlist(self, servers: Sequence[Server]) -> None:
+        """Those who may get work are all that matters."""
 
     def advance(self) -> bool:
         """Nothing is left to do."""

@@ -29,7 +29,9 @@ class Server:
 
     `address` is the site's own and opaque here. `effective_weight` is in tenths of `weight`.
     `candidate` says whether schedulers may choose it now, apart from `limit`. `latency` is a moving
-    average in seconds, taken at `latency_at`; 0.0 before the first answer.
+    average in seconds, taken at `latency_at`; 0.0 before the first answer. `settings` is what the
+    site file last said: `weight` and `admin` (ready, drain, maint, or removed for good) are the
+    operator's to change at run time.
     """
 
     key: str
@@ -40,6 +42,7 @@ class Server:
     max_connections: int
     limit: int
     effective_weight: int
+    settings: ServerSettings
 
     in_flight: int = 0
     candidate: bool = False
@@ -75,6 +78,7 @@ class Server:
             max_connections=settings.max_connections,
             limit=settings.max_connections or UNLIMITED,
             effective_weight=settings.weight * STEPS,
+            settings=settings,
             admin="maint" if settings.disabled else "ready",
             changed_at=now,
         )
@@ -82,12 +86,17 @@ class Server:
     def __repr__(self) -> str:
         return f"<{self.key} {self.state}, {self.in_flight} in flight>"
 
+    def limit_to(self, max_connections: int) -> None:
+        """At most that many at once from now on; 0: no limit. What is in flight may end."""
+        self.max_connections = max_connections
+        self.limit = max_connections or UNLIMITED
+
     @property
     def state(self) -> str:
-        """One word: up, down, unknown, drain, maint or ejected. The operator's `maint` hides the
-        verdict; a server that is down says so while it drains."""
-        if self.admin == "maint":
-            return "maint"
+        """One word: up, down, unknown, drain, maint, ejected, or removed. The operator's `maint`
+        hides the verdict; a server that is down says so while it drains."""
+        if self.admin in ("maint", "removed"):
+            return self.admin
         if self.verdict == "down":
             return "down"
         if self.admin == "drain":

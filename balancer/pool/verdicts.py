@@ -7,7 +7,6 @@ Knows nothing of choosing; `stale` tells whoever chooses that candidates or weig
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from balancer.pool import outliers, warming
 from balancer.pool.events import (
@@ -15,16 +14,17 @@ from balancer.pool.events import (
     EnteredMaintenance,
     Event,
     StartedDraining,
+    WasAdded,
     WasEjected,
     WasReadmitted,
+    WasRemoved,
     WentDown,
     WentUp,
 )
-from balancer.pool.health import Scale
+from balancer.pool.health import UNKNOWN, Scale
+from balancer.pool.lineup import Configured, Lineup, lineup
 from balancer.pool.server import Server
 from balancer.pool.settings import PoolSettings, ServerSettings
-
-Configured = Sequence[tuple[ServerSettings, Any]]
 
 
 class Verdicts:
@@ -34,17 +34,23 @@ class Verdicts:
         """`servers`: each with its opaque address, in the order of the site file."""
         self.settings = settings
         self.name = settings.name
-        self.servers = tuple(
-            Server.of(settings.name, server, address, now) for server, address in servers
-        )
+        self.servers = lineup(settings.name, (), servers, now).servers
+        self._by_name = {server.name: server for server in self.servers}
         self.scale = Scale(settings.rise, settings.fall)
         self._now = now
         self._stale = True
         self._warming: set[Server] = set()
 
+    def server(self, name: str) -> Server:
+        """The server of that name. KeyError: there is none."""
+        return self._by_name[name]
+
     def record(self, server: Server, ok: bool, reason: str, now: float) -> Sequence[Event]:
         """An active check's result. The first one decides at once; then it takes `rise` passed or
-        `fall` failed ones in a row to turn the verdict. A turned verdict ends an ejection."""
+        `fall` failed ones in a row to turn the verdict. A turned verdict ends an ejection.
+        Of a removed server nothing is recorded any more, nor can the operator change it."""
+        if server.admin == "removed":
+            return ()
         self._now = now
         move = self.scale.passed if ok else self.scale.failed
         server.health = move(server.health)
@@ -63,14 +69,19 @@ class Verdicts:
         """Whether a verdict may be about to turn: check at the fast interval."""
         return self.scale.is_pending(server.health)
 
-    def trust_all(self, now: float) -> Sequence[Event]:
-        """Take every server that is not yet known for up: nobody will check it."""
-        unknown = [server for server in self.servers if server.verdict == "unknown"]
-        return [event for s in unknown for event in self.record(s, True, "not checked", now)]
+    def trust_all(self, now: float, *, down_too: bool = False) -> Sequence[Event]:
+        """Take every server that is not yet known for up: nobody will check it. `down_too`: those
+        that are down as well, since nobody checks any more who could find them up."""
+        events: list[Event] = []
+        for server in self.servers:
+            if server.verdict == "unknown" or (down_too and server.verdict == "down"):
+                server.health = UNKNOWN
+                events += self.record(server, True, "not checked", now)
+        return events
 
     def drain(self, server: Server) -> Sequence[Event]:
         """No new work; what is in flight may end. Panic respects it."""
-        if server.admin == "drain":
+        if server.admin in ("drain", "removed"):
             return ()
         server.admin = "drain"
         self._changed(server, "drained by the operator")
@@ -78,29 +89,19 @@ class Verdicts:
 
     def maintain(self, server: Server) -> Sequence[Event]:
         """No new work whatever happens. Results of checks are still recorded."""
-        if server.admin == "maint":
-            return ()
-        server.admin = "maint"
-        server.ejected_until = None
-        self._changed(server, "taken out by the operator")
-        return (EnteredMaintenance(server.key), *self._rescue())
+        events = self._take_out(server, "taken out by the operator")
+        return (*events, *self._rescue()) if events else ()
 
     def ready(self, server: Server) -> Sequence[Event]:
         """Back from drain, maintenance or ejection, with the verdict that checks gave it."""
-        if server.admin == "ready" and server.ejected_until is None:
-            return ()
-        if server.admin == "maint" and server.verdict == "up":
-            self._warm(server)
-        server.admin = "ready"
-        server.ejected_until = None
-        server.recent_failures.clear()
-        self._changed(server, "given back by the operator")
-        return (BecameReady(server.key, server.state),)
+        return self._give_back(server, "given back by the operator")
 
     def set_weight(self, server: Server, weight: int) -> Sequence[Event]:
         """A new weight, from 0 (no new work). ValueError: it is negative."""
         if weight < 0:
             raise ValueError(f"expected a weight from 0, got {weight}")
+        if server.admin == "removed":
+            return ()
         warming.reweigh(server, weight)
         self._stale = True
         return self._rescue()
@@ -114,6 +115,80 @@ class Verdicts:
             if server.warming_since is None:
                 self._warming.discard(server)
         return [self._readmit(server, "its time is over") for server in self._due(now)]
+
+    def _follow(self, settings: PoolSettings, change: Lineup, now: float) -> list[Event]:
+        """The site file says something else now. What was learnt of a server that stays holds, and
+        so does what the operator wanted of it, unless its line changed in that respect."""
+        self._now = now
+        self.settings, self.servers, self._stale = settings, change.servers, True
+        self._by_name = {server.name: server for server in self.servers}
+        events: list[Event] = [self._remove(server) for server in change.removed]
+        events += [WasAdded(server.key, str(server.address)) for server in change.added]
+        for server, line in change.kept:
+            events += self._read(server, line)
+        self._rescale(Scale(settings.rise, settings.fall))
+        if not settings.slow_start:
+            self._end_slow_starts()
+        if settings.eject is None:
+            ejected = [server for server in self.servers if server.ejected_until is not None]
+            events += [self._readmit(server, "nobody is ejected any more") for server in ejected]
+        return [*events, *self._rescue()]
+
+    def _remove(self, server: Server) -> Event:
+        """No new work from this moment on, not even by a table that still has it."""
+        server.admin = "removed"
+        server.candidate = False
+        server.ejected_until = None
+        self._warming.discard(server)
+        self._changed(server, "removed from the site file")
+        return WasRemoved(server.key, server.in_flight)
+
+    def _read(self, server: Server, line: ServerSettings) -> Sequence[Event]:
+        """The server's line now; what did not change in it is the operator's to change."""
+        before, server.settings = server.settings, line
+        if line == before:
+            return ()
+        server.backup = line.backup
+        server.limit_to(line.max_connections)
+        if line.weight != before.weight:
+            warming.reweigh(server, line.weight)
+        if line.disabled == before.disabled:
+            return ()
+        turn = self._take_out if line.disabled else self._give_back
+        return turn(server, "as the site file says")
+
+    def _rescale(self, scale: Scale) -> None:
+        """Other `rise` and `fall`: verdicts stay."""
+        if scale != self.scale:
+            before, self.scale = self.scale, scale
+            for server in self.servers:
+                server.health = scale.moved(server.health, before)
+
+    def _end_slow_starts(self) -> None:
+        for server in self._warming:
+            warming.stop(server)
+        self._warming.clear()
+
+    def _take_out(self, server: Server, reason: str) -> Sequence[Event]:
+        if server.admin in ("maint", "removed"):
+            return ()
+        server.admin = "maint"
+        server.ejected_until = None
+        self._changed(server, reason)
+        return (EnteredMaintenance(server.key),)
+
+    def _give_back(self, server: Server, reason: str) -> Sequence[Event]:
+        if server.admin == "removed" or (
+            server.admin == "ready" and server.ejected_until is None
+        ):
+            return ()
+        if server.admin == "maint" and server.verdict == "up":
+            self._warm(server)
+        server.admin = "ready"
+        server.ejected_until = None
+        server.recent_failures.clear()
+        self._changed(server, reason)
+        return (BecameReady(server.key, server.state),)
 
     def _failed_at_work(self, server: Server, reason: str, now: float) -> Sequence[Event]:
         eject = self.settings.eject

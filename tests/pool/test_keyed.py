@@ -120,7 +120,7 @@ class KeyedTests(SynchronousTestCase):
         for n in range(39):
             down(pool, f"s{n}") if n != 7 else None
         slots = pool.slots()
-        slot_of = pool._scheduler._slot_of  # type: ignore[attr-defined]
+        slot_of = pool._succession.present._slot_of  # type: ignore[attr-defined]
         for key in KEYS:
             self.assertIs(slots[slot_of(key[:4])], pool.choose(key[:4]))
 

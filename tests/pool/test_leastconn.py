@@ -64,7 +64,7 @@ class LeastConnectionsTests(SynchronousTestCase):
             pool.begin(server, 0.0)
             pool.choose(None)
             pool.finish(server, 0.0)
-        self.assertTrue(len(pool._scheduler._heap) <= 2 * 50 + 16)  # type: ignore[attr-defined]
+        self.assertTrue(len(pool._succession.present._heap) <= 2 * 50 + 16)  # type: ignore[attr-defined]
 
     @settings(deadline=None, database=None, max_examples=25)
     @given(

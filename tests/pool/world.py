@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
+from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.pool.settings import Algorithm, PoolSettings, ServerSettings
@@ -71,3 +73,17 @@ def chosen(pool: Pool, count: int, key: bytes | None = None) -> str:
         server = pool.choose(key)
         names.append(server.name if server else "-")
     return "".join(names)
+
+
+def reconfigured(
+    pool: Pool,
+    lines: Sequence[ServerSettings],
+    now: float = 1.0,
+    moved: str = "",
+    **options: Any,
+) -> Sequence[Event]:
+    """The site file has these lines now; the servers named in `moved` are at a new address. What
+    `options` leave out stays as it is."""
+    settings = evolve(pool.settings, **options)
+    addresses = [f"now {line.name}" if line.name in moved else f"at {line.name}" for line in lines]
+    return pool.reconfigure(settings, list(zip(lines, addresses, strict=True)), now)
