@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -46,7 +47,85 @@ AT_ONCE = 512
 STARTS_PER_TURN = 64
 """Probes begun in one reactor turn: at some 100 us each, well below the 50 ms of a turn."""
 
+MOST_SCHEDULES = 16
+"""How many times servers may come before the grids of all are spread anew: each has a cost at every
+result, and the grids of those who came one by one lie as chance has it."""
+
 Publish = Callable[[Pool, Sequence[Event]], None]
+
+
+class Rota:
+    """
+    When each of the servers is due that come and go, known by a number for as long as they stay.
+
+    Those who come together share a `Schedule`, so that nobody else's phase moves.
+    """
+
+    def __init__(self, timing: Timing, random: Random) -> None:
+        self._timing = timing
+        self._random = random
+        self._schedules: list[tuple[Schedule, Sequence[int]]] = []
+        self._places: dict[int, tuple[Schedule, int]] = {}
+
+    @property
+    def next_due(self) -> float:
+        """When `pop` may have something; `math.inf` if nothing is scheduled."""
+        return min((schedule.next_due for schedule, _ in self._schedules), default=math.inf)
+
+    def add(self, numbers: Sequence[int], now: float) -> None:
+        """They are due at once, spread over a moment."""
+        if len(self._schedules) >= MOST_SCHEDULES:
+            self.retime(self._timing, now)
+        if numbers:
+            self._share(numbers, now)
+
+    def drop(self, numbers: Collection[int]) -> None:
+        """They are due no more."""
+        for number in numbers:
+            del self._places[number]
+        self._schedules = [
+            (schedule, those)
+            for schedule, those in self._schedules
+            if any(number in self._places for number in those)
+        ]
+
+    def pop(self, now: float) -> int | None:
+        """As `Schedule.pop`."""
+        for schedule, numbers in self._schedules:
+            while (place := schedule.pop(now)) is not None:
+                if numbers[place] in self._places:
+                    return numbers[place]
+        return None
+
+    def put(self, number: int, started: float, now: float, pending: bool) -> None:
+        """As `Schedule.put`."""
+        schedule, place = self._places[number]
+        schedule.put(place, started, now, pending)
+
+    def retime(self, timing: Timing, now: float) -> None:
+        """From now on `timing` holds. Whoever is due within its interval stays due then, so that
+        nothing bursts, and is on a new grid afterwards; whoever is not, is at once."""
+        due = []
+        while (at := self.next_due) < math.inf:
+            if (number := self.pop(at)) is not None:
+                due.append((at, number))
+        self._timing = timing
+        self._schedules.clear()
+        schedule = self._share(list(self._places), now)
+        while schedule.pop(math.inf) is not None:
+            pass  # nobody of them is new
+        for at, number in due:
+            if at <= now + timing.interval:
+                # As if a probe had lasted until then: the point of the grid before it is missed.
+                self.put(number, at - timing.interval, at, pending=False)
+            else:
+                self.put(number, now, now, pending=False)
+
+    def _share(self, numbers: Sequence[int], now: float) -> Schedule:
+        schedule = Schedule(len(numbers), self._timing, now, self._random)
+        self._schedules.append((schedule, numbers))
+        self._places.update((number, (schedule, at)) for at, number in enumerate(numbers))
+        return schedule
 
 
 class CheckService(Service):
@@ -73,19 +152,24 @@ class CheckService(Service):
     ) -> None:
         self._reactor = reactor
         self._pool = pool
-        self._check = check
         self._timing = timing
         self._publish = publish
         self._random = random
         self._wall = wall
+        self._results: dict[Server, Result] = {}
+        self._numbers = count()
+        self._use(check)
+        self._clear()
+
+    def _use(self, check: ICheck) -> None:
+        self._check = check
         self._at_once = AT_ONCE
         if IServerCheck.providedBy(check):
             self._at_once = min(AT_ONCE, check.at_once)
-        self._results: dict[int, Result] = {}
-        self._clear()
 
     def _clear(self) -> None:
-        self._schedule = Schedule(0, self._timing, 0.0, self._random)
+        self._servers: dict[int, Server] = {}
+        self._schedule = Rota(self._timing, self._random)
         # The timeout is the same for all, so the one that began first has the first deadline.
         self._flights: OrderedDict[int, Flight] = OrderedDict()
         self._waiting: deque[int] = deque()  # at most each server once
@@ -97,8 +181,7 @@ class CheckService(Service):
     def startService(self) -> None:
         """Probe everything now, and then in time."""
         super().startService()
-        count = len(self._pool.servers)
-        self._schedule = Schedule(count, self._timing, self._reactor.seconds(), self._random)
+        self._take_on(self._pool.servers)
         self._arm()
 
     def stopService(self) -> None:
@@ -111,10 +194,56 @@ class CheckService(Service):
         for flight in flights:
             flight.cancel()
 
+    def update(self, check: ICheck, timing: Timing) -> None:
+        """
+        The pool was reconfigured, or this is how it is checked from now on. Cannot fail.
+
+        Servers that are new are probed at once; the probes of those that were removed are cancelled
+        and count for nothing. All others keep their verdicts and results; a probe in progress ends
+        as it began, but no later than the new timeout from now, and the next one comes when it was
+        due, or within the new interval. With the same `timing` no phase moves.
+        """
+        self._use(check)
+        before, self._timing = self._timing, timing
+        staying = set(self._pool.servers)
+        self._results = {s: result for s, result in self._results.items() if s in staying}
+        if not self.running:
+            self._schedule = Rota(timing, self._random)
+            return
+        self._let_go([number for number, s in self._servers.items() if s not in staying])
+        if timing != before:
+            now = self._reactor.seconds()
+            self._schedule.retime(timing, now)
+            for flight in self._flights.values():
+                flight.deadline = min(flight.deadline, now + timing.timeout)
+        known = set(self._servers.values())
+        self._take_on([server for server in self._pool.servers if server not in known])
+        self._arm()
+
+    def _take_on(self, servers: Sequence[Server]) -> None:
+        new = dict(zip(self._numbers, servers, strict=False))
+        self._servers.update(new)
+        self._schedule.add(list(new), self._reactor.seconds())
+
+    def _let_go(self, numbers: Sequence[int]) -> None:
+        if not numbers:
+            return
+        self._schedule.drop(numbers)
+        gone = set(numbers)
+        self._waiting = deque(number for number in self._waiting if number not in gone)
+        for number in numbers:
+            del self._servers[number]
+            flight = self._flights.pop(number, None)
+            if flight is not None:
+                try:
+                    flight.cancel()
+                except Exception:  # noqa: BLE001 - checks are plugins, and a reload must go on
+                    self._lost(Failure())
+
     def status(self) -> dict[str, dict[str, Any]]:
         """The last result of each server that has one, by the server's name."""
-        servers = self._pool.servers
-        return {servers[index].name: result.status() for index, result in self._results.items()}
+        known = [server for server in self._pool.servers if server in self._results]
+        return {server.name: self._results[server].status() for server in known}
 
     # -- time
 
@@ -151,11 +280,11 @@ class CheckService(Service):
                 return
             flight.cancel()
             # One that does not end when it is cancelled is left to itself.
-            self._ended(flight, False, self._no_answer())
+            self._ended(flight, False, _no_answer(flight))
 
     def _begin_due(self, now: float) -> None:
         while (index := self._schedule.pop(now)) is not None:
-            if self._pool.servers[index].state == "maint":
+            if self._servers[index].state == "maint":
                 self._schedule.put(index, now, now, pending=False)
             else:
                 self._waiting.append(index)
@@ -167,7 +296,7 @@ class CheckService(Service):
     # -- probes
 
     def _begin(self, index: int, now: float) -> None:
-        server = self._pool.servers[index]
+        server = self._servers[index]
         flight = self._flights[index] = Flight(index, now, now + self._timing.timeout)
         try:
             deferred = self._probe(server, target_of(server.address, self._timing.port))
@@ -192,7 +321,7 @@ class CheckService(Service):
         if self._flights.get(flight.index) is not flight:
             return
         if failure.check(CancelledError):
-            self._ended(flight, False, self._no_answer())
+            self._ended(flight, False, _no_answer(flight))
         elif is_ours(failure):
             self._not_asked(flight, reason_of(failure))
         else:
@@ -206,8 +335,8 @@ class CheckService(Service):
             return
         self._short = False
         now = self._reactor.seconds()
-        server = self._pool.servers[flight.index]
-        self._results[flight.index] = Result(ok, reason, now - flight.started, self._wall())
+        server = self._servers[flight.index]
+        self._results[server] = Result(ok, reason, now - flight.started, self._wall())
         try:
             if server.state != "maint":
                 events = self._pool.record(server, ok, reason, now)
@@ -229,20 +358,21 @@ class CheckService(Service):
     def _put_back(self, flight: Flight, now: float) -> None:
         # Whoever heard of the event may have stopped us meanwhile.
         if self._flights.pop(flight.index, None) is flight:
-            pending = self._pool.pending(self._pool.servers[flight.index])
+            pending = self._pool.pending(self._servers[flight.index])
             self._schedule.put(flight.index, flight.started, now, pending)
             self._arm()
 
     def _tell_of_fault(self, failure: Failure, index: int) -> None:
         """Log a failure that looks like a fault in the check's code, once for each new reason."""
-        last = self._results.get(index)
+        server = self._servers[index]
+        last = self._results.get(server)
         if is_expected(failure) or (last is not None and last.reason == reason_of(failure)):
             return
-        key = self._pool.servers[index].key
-        self._log.failure("the check of {server} raised", failure=failure, server=key)
+        self._log.failure("the check of {server} raised", failure=failure, server=server.key)
 
     def _lost(self, failure: Failure) -> None:
         self._log.failure("pool {pool}: a result was lost", failure=failure, pool=self._pool.name)
 
-    def _no_answer(self) -> str:
-        return f"no answer within {self._timing.timeout:g} s"
+
+def _no_answer(flight: Flight) -> str:
+    return f"no answer within {flight.deadline - flight.started:g} s"
