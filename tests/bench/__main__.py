@@ -110,6 +110,13 @@ def profile(directory: Path, kind: Kind, seconds: float) -> None:
     pstats.Stats(str(stats)).sort_stats("tottime").print_stats(40)
 
 
+def command(options: Sequence[str]) -> str:
+    """How make was asked for these options."""
+    others = " ".join(option for option in options if option not in ("--quick", "--write"))
+    quick = " QUICK=1" if "--quick" in options else ""
+    return "make bench" + quick + (f" BENCH='{others}'" if others else "")
+
+
 def say(text: str) -> None:
     """Progress: to the standard error, so that the tables alone are the output."""
     print(text, file=sys.stderr, flush=True)
@@ -142,7 +149,7 @@ def main() -> int:
         machine=f"{model()}, {os.cpu_count()} cores, Linux {platform.release()}",
         versions=f"{versions()}, Python {platform.python_version()}, "
                  f"Twisted {twisted_version}",
-        command="make bench" + (" QUICK=1" if options.quick else ""),
+        command=command(sys.argv[1:]),
     )
     tables = page(report)
     print(tables)
