@@ -168,6 +168,9 @@ class IContext(Interface):
     def subscribe(subscriber: Callable[[Published], None]) -> None:
         """Call `subscriber` for every event published from now on. It must not raise."""
 
+    def unsubscribe(subscriber: Callable[[Published], None]) -> None:
+        """Call it no more; a balancer that stops has nothing else to do with the site."""
+
 
 class NotDone(Exception):
     """An operator's request that changed nothing: what was expected, what came, what to do.

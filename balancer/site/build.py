@@ -1,31 +1,21 @@
 """
-A plan becomes pools: the values of the site file are handed to the rooms that work with them.
+A plan's pools: the values of the site file are handed to the rooms that work with them.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 
-from attrs import frozen
-
-from balancer.check.service import CheckService, Timing
+from balancer.check.service import Timing
 from balancer.config.values import Endpoint
-from balancer.interfaces import IContext
+from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
-from balancer.site.names import UNRESOLVED, Named, look_up
+from balancer.site.names import UNRESOLVED, Named
 from balancer.site.plan import PoolPlan
 from balancer.site.sections import PoolSection, ServerLine
 from balancer.wire.address import Address, literal
-
-
-@frozen
-class BuiltPool:
-    """A pool, and which of its servers have DNS names."""
-
-    pool: Pool
-    named: tuple[Named, ...]
 
 
 def pool_settings(plan: PoolPlan) -> PoolSettings:
@@ -58,41 +48,36 @@ def server_settings(line: ServerLine) -> ServerSettings:
     )
 
 
-def build_pool(plan: PoolPlan, now: float) -> BuiltPool:
-    """The pool of `plan` at `now` (monotonic). DNS names are looked up, which may block."""
-    lines: Sequence[ServerLine] = plan.settings.servers
-    servers = [(server_settings(line), _address(line.endpoint)) for line in lines]
-    pool = Pool(pool_settings(plan), servers, now, random.Random())
-    if plan.check is None:
-        pool.trust_all(now)
-    named = tuple(
-        Named(server, line.endpoint.host, line.endpoint.port)
-        for line, server in zip(lines, pool.servers, strict=True)
-        if not line.endpoint.is_literal
-    )
-    return BuiltPool(pool, named)
-
-
-def _address(endpoint: Endpoint) -> Address:
-    if endpoint.is_literal:
-        return literal(endpoint.host, endpoint.port)
-    try:
-        return look_up(endpoint.host, endpoint.port)
-    except OSError:
-        return UNRESOLVED
-
-
-def build_checks(plan: PoolPlan, pool: Pool, context: IContext) -> CheckService | None:
-    """The service that checks the servers of `pool`; None where they are trusted."""
-    if plan.check is None:
-        return None
-    section = plan.settings
-    timing = Timing(
+def timing(plan: PoolPlan) -> Timing:
+    """What the check room wants to know of a `[pool]` section."""
+    section: PoolSection = plan.settings
+    return Timing(
         interval=section.interval,
         timeout=section.timeout,
         fast_interval=section.interval if section.fast_interval is None else section.fast_interval,
         port=None if section.check is None else section.check.port,
     )
-    return CheckService(
-        context.reactor, pool, plan.check(context), timing, context.publish, random.Random()
-    )
+
+
+def configured(plan: PoolPlan, before: Mapping[Endpoint, Address]) -> Configured:
+    """The lines of `servers`, each with its address: `before` has those found for DNS names."""
+    return [(server_settings(line), _address(line, before)) for line in plan.settings.servers]
+
+
+def _address(line: ServerLine, before: Mapping[Endpoint, Address]) -> Address:
+    endpoint = line.endpoint
+    if endpoint.is_literal:
+        return literal(endpoint.host, endpoint.port)
+    return before.get(endpoint, UNRESOLVED)
+
+
+def build_pool(plan: PoolPlan, servers: Configured, now: float) -> Pool:
+    """The pool of `plan` at `now` (monotonic)."""
+    return Pool(pool_settings(plan), servers, now, random.Random())
+
+
+def named(plan: PoolPlan, pool: Pool) -> Iterator[Named]:
+    """The servers of `pool` that have DNS names."""
+    for line, server in zip(plan.settings.servers, pool.servers, strict=True):
+        if not line.endpoint.is_literal:
+            yield Named(server, line.endpoint)

@@ -25,9 +25,9 @@ class Listeners:
     _tcp: dict[tuple[str, int], Listener] = field(factory=dict, init=False)
     _udp: dict[tuple[str, int], DatagramPort] = field(factory=dict, init=False)
 
-    def bind(self, claims: Iterable[Claim]) -> None:
+    def bind(self, claims: Iterable[Claim]) -> tuple[Claim, ...]:
         """
-        Bind what `claims` name and is not bound yet.
+        Bind what `claims` name and is not bound yet; the claims that were new.
 
         Raises `wire.listener.CannotBind` for the first that fails; what this call bound before it
         is closed again, so a failed reload leaves no trace.
@@ -38,9 +38,25 @@ class Listeners:
                 if self._bind(claim):
                     new.append(claim)
         except Exception:
-            for claim in new:
-                self._close(claim)
+            self.release(new)
             raise
+        return tuple(new)
+
+    def release(self, claims: Iterable[Claim]) -> None:
+        """Close what `claims` name."""
+        for claim in claims:
+            self._close(claim)
+
+    def keep(self, claims: Iterable[Claim]) -> None:
+        """
+        Close all that `claims` do not name. Who is connected to a closed listener already has been
+        accepted by its owner, or is refused by the kernel.
+        """
+        wanted = [(claim.protocol, claim.host, claim.port) for claim in claims]
+        for host, port in [key for key in self._tcp if ("tcp", *key) not in wanted]:
+            self._tcp.pop((host, port)).stop()
+        for host, port in [key for key in self._udp if ("udp", *key) not in wanted]:
+            self._udp.pop((host, port)).stop()
 
     def _bind(self, claim: Claim) -> bool:
         key = (claim.host, claim.port)

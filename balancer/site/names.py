@@ -9,7 +9,7 @@ server answers at, so that its check fails and says so.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from balancer.config.values import Endpoint
 from balancer.pool.server import Server
 from balancer.wire.address import Address, literal
 from balancer.wire.reactor import IWireReactor
@@ -38,14 +39,13 @@ class Named:
     """A server whose address is that of a DNS name."""
 
     server: Server
-    name: str
-    port: int
+    endpoint: Endpoint
 
 
-def look_up(name: str, port: int) -> Address:
-    """The first address of `name`, as the system orders them (RFC 6724). Raises OSError."""
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return literal(str(found[0][4][0]), port)
+def look_up(endpoint: Endpoint) -> Address:
+    """The first address of the name, as the system orders them (RFC 6724). Raises OSError."""
+    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    return literal(str(found[0][4][0]), endpoint.port)
 
 
 @define(eq=False)
@@ -53,58 +53,100 @@ class Names:
     """Keeps the addresses of named servers fresh while it is started."""
 
     _reactor: IWireReactor
-    _named: Sequence[Named]
-    _pool: ThreadPool = field(init=False)
+    _named: tuple[Named, ...] = field(default=(), init=False)
+    _found: dict[Endpoint, Address] = field(factory=dict, init=False)
+    _asking: set[Endpoint] = field(factory=set, init=False)
+    _threads: ThreadPool | None = field(default=None, init=False)
+    _started: bool = field(default=False, init=False)
     _again: IDelayedCall | None = field(default=None, init=False)
     _log = Logger()
 
-    def __attrs_post_init__(self) -> None:
-        self._pool = ThreadPool(0, THREADS, "names")
+    @property
+    def known(self) -> dict[Endpoint, Address]:
+        """The address last found for each name."""
+        return dict(self._found)
+
+    def look_up_now(self, endpoints: Iterable[Endpoint]) -> None:
+        """Ask for the DNS names among `endpoints` and wait: only before the reactor runs."""
+        for endpoint in endpoints:
+            if endpoint.is_literal or endpoint in self._found:
+                continue
+            try:
+                self._found[endpoint] = look_up(endpoint)
+            except OSError as error:
+                self._unresolved(Failure(error), endpoint)
+
+    def follow(self, named: Iterable[Named]) -> None:
+        """Keep the addresses of these fresh from now on, and of no others."""
+        self._named = tuple(named)
+        wanted = {each.endpoint for each in self._named}
+        self._found = {name: address for name, address in self._found.items() if name in wanted}
+        if self._started:
+            self._ask(wanted - self._found.keys())
 
     def start(self) -> None:
-        """Look every name up now, and again after each interval."""
-        if self._named:
-            self._pool.start()
-            self._ask()
+        """Ask for what is not known yet, and for all after each interval."""
+        self._started = True
+        self._ask({each.endpoint for each in self._named} - self._found.keys())
+        self._again = self._reactor.callLater(RESOLVE_INTERVAL, self._refresh)
 
     def stop(self) -> None:
         """Ask no more. A look-up in progress is not waited for."""
+        self._started = False
         if self._again is not None:
             self._again.cancel()
             self._again = None
-            self._pool.adjustPoolsize(0, 0)
+        if self._threads is not None:
+            self._threads.adjustPoolsize(0, 0)
 
-    def _ask(self) -> None:
-        for named in self._named:
+    def _refresh(self) -> None:
+        self._ask({each.endpoint for each in self._named})
+        self._again = self._reactor.callLater(RESOLVE_INTERVAL, self._refresh)
+
+    def _ask(self, endpoints: set[Endpoint]) -> None:
+        for endpoint in endpoints - self._asking:
+            self._asking.add(endpoint)
             asked: Deferred[Address] = deferToThreadPool(
                 self._reactor,  # type: ignore[arg-type]  # LeanReactor is IReactorFromThreads too
-                self._pool,
+                self._pool_of_threads(),
                 look_up,
-                named.name,
-                named.port,
+                endpoint,
             )
+            asked.addBoth(self._answered, endpoint)
             asked.addCallbacks(
-                self._resolved, self._unresolved, callbackArgs=(named,), errbackArgs=(named,)
+                self._resolved,
+                self._unresolved,
+                callbackArgs=(endpoint,),
+                errbackArgs=(endpoint,),
             )
-        self._again = self._reactor.callLater(RESOLVE_INTERVAL, self._ask)
 
-    def _resolved(self, address: Address, named: Named) -> None:
-        server = named.server
-        if server.address != address:
-            self._log.info(
-                "{server}: {name} is now {address}",
-                server=server.key,
-                name=named.name,
-                address=address,
-            )
-            server.address = address
+    def _pool_of_threads(self) -> ThreadPool:
+        if self._threads is None:
+            self._threads = ThreadPool(0, THREADS, "names")
+            self._threads.start()
+        return self._threads
 
-    def _unresolved(self, failure: Failure, named: Named) -> None:
+    def _answered(self, result: object, endpoint: Endpoint) -> object:
+        self._asking.discard(endpoint)
+        return result
+
+    def _resolved(self, address: Address, endpoint: Endpoint) -> None:
+        self._found[endpoint] = address
+        for named in self._named:
+            if named.endpoint == endpoint and named.server.address != address:
+                self._log.info(
+                    "{server}: {name} is now {address}",
+                    server=named.server.key,
+                    name=endpoint.host,
+                    address=address,
+                )
+                named.server.address = address
+
+    def _unresolved(self, failure: Failure, endpoint: Endpoint) -> None:
         failure.trap(OSError)
         self._log.warn(
-            "{server}: {name} does not resolve ({reason}); it keeps {address}",
-            server=named.server.key,
-            name=named.name,
+            "{name} does not resolve ({reason}); {so}",
+            name=endpoint.host,
             reason=failure.getErrorMessage(),
-            address=named.server.address,
+            so=f"it keeps {self._found[endpoint]}" if endpoint in self._found else "it is down",
         )

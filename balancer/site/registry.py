@@ -31,6 +31,11 @@ class Registry:
     _subscribers: list[Callable[[Published], None]] = field(factory=list, init=False)
     _last_id: int = field(default=0, init=False)
 
+    def know(self, pools: Mapping[str, Pool], uses: Mapping[str, tuple[str, ...]]) -> None:
+        """These are the pools and balancers from now on."""
+        self.pools = pools
+        self.uses = uses
+
     def health(self, name: str) -> bool:
         """
         Whether `name` can do its work: a pool with a server that may get work, or a balancer

@@ -1,0 +1,222 @@
+"""
+The live objects of a site, and how a plan is put in force: everything is prepared first, which may
+fail and changes nothing; then everything is committed, which cannot fail. The first plan and every
+later one take the same way.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from balancer.admin.service import AdminService
+from balancer.check.service import CheckService
+from balancer.config.schema import Claim
+from balancer.interfaces import IBalancer, ICheck, IPrepared
+from balancer.pool.lineup import Configured
+from balancer.pool.pool import Pool
+from balancer.site.build import build_pool, configured, named, pool_settings, timing
+from balancer.site.context import Context
+from balancer.site.names import Names
+from balancer.site.plan import Makers, Plan, PoolPlan
+
+log = Logger()
+
+
+@frozen
+class PoolChange:
+    """What is prepared for one pool: itself, its lines of servers, its check."""
+
+    plan: PoolPlan
+    pool: Pool
+    servers: Configured
+    check: ICheck | None
+
+
+@define(eq=False)
+class Live:
+    """Pools, checks, balancers and the status API of a site. `site` holds the services of all."""
+
+    context: Context
+    makers: Makers
+    site: Any
+    names: Names
+    plan: Plan | None = field(default=None, init=False)
+    balancers: dict[str, IBalancer] = field(factory=dict, init=False)
+    checks: dict[str, CheckService] = field(factory=dict, init=False)
+    admin: AdminService | None = field(default=None, init=False)
+    leaving: set[IBalancer] = field(factory=set, init=False)
+    """Balancers that are no more in the site file, while they drain."""
+
+    def prepare(self, plan: Plan) -> Change:
+        """
+        Make and open all that `plan` needs. Raises `CannotBind`, `PrepareError` or whatever a
+        third party's balancer raises; nothing of what is in force was changed then.
+        """
+        change = Change(self, plan)
+        try:
+            change.prepare()
+        except BaseException:
+            change.abandon()
+            raise
+        return change
+
+
+@define(eq=False)
+class Change:
+    """A plan on its way into force. Exactly one of `commit` and `abandon` is called."""
+
+    live: Live
+    plan: Plan
+    _bound: tuple[Claim, ...] = field(default=(), init=False)
+    _pools: dict[str, PoolChange] = field(factory=dict, init=False)
+    _balancers: dict[str, IBalancer] = field(factory=dict, init=False)
+    _prepared: list[IPrepared] = field(factory=list, init=False)
+
+    # -- may fail
+
+    def prepare(self) -> None:
+        """See `Live.prepare`."""
+        live, context = self.live, self.live.context
+        self._bound = context.listeners.bind(self.plan.claims)
+        now = context.reactor.seconds()
+        for pool in self.plan.pools:
+            self._pools[pool.name] = self._prepare_pool(pool, now)
+        context.coming = {name: change.pool for name, change in self._pools.items()}
+        for each in self.plan.balancers:
+            balancer = live.balancers.get(each.key)
+            if balancer is None:
+                balancer = live.makers.balancers[each.kind].make(each.name, context)
+            self._balancers[each.key] = balancer
+            self._prepared.append(balancer.prepare(each.settings))
+
+    def _prepare_pool(self, plan: PoolPlan, now: float) -> PoolChange:
+        registry = self.live.context.registry
+        present = registry.pools.get(plan.name)
+        if self.live.plan is None:
+            # A reload must not wait for a resolver: it asks for new names once it is in force.
+            self.live.names.look_up_now(line.endpoint for line in plan.settings.servers)
+        servers = configured(plan, self.live.names.known)
+        pool = build_pool(plan, servers, now) if present is None else present
+        check = None if plan.check is None else plan.check(self.live.context)
+        return PoolChange(plan, pool, servers, check)
+
+    def abandon(self) -> None:
+        """Drop everything that was prepared."""
+        for prepared in self._prepared:
+            prepared.abandon()
+        self.live.context.listeners.release(self._bound)
+        self.live.context.coming = {}
+
+    # -- cannot fail
+
+    def commit(self) -> None:
+        """Put the plan in force."""
+        live, context = self.live, self.live.context
+        # Who is connected to a listener that goes is served.
+        context.listeners.accept_waiting()
+        gone = {key: each for key, each in live.balancers.items() if key not in self._balancers}
+        for name in live.checks.keys() - self._pools.keys():
+            live.checks.pop(name).disownServiceParent()
+        for change in self._pools.values():
+            self._commit_pool(change)
+        context.registry.know(
+            {name: change.pool for name, change in self._pools.items()},
+            {balancer.key: balancer.pools for balancer in self.plan.balancers},
+        )
+        context.coming = {}
+        for prepared in self._prepared:
+            prepared.commit()
+        for key, balancer in self._balancers.items():
+            if key not in live.balancers:
+                balancer.setServiceParent(live.site)
+        live.balancers = dict(self._balancers)
+        for key, balancer in gone.items():
+            self._retire(key, balancer)
+        self._commit_admin()
+        context.listeners.keep(self.plan.claims)
+        live.names.follow(
+            [each for change in self._pools.values() for each in named(change.plan, change.pool)]
+        )
+        live.plan = self.plan
+
+    def _commit_pool(self, change: PoolChange) -> None:
+        context = self.live.context
+        now = context.reactor.seconds()
+        name, pool = change.plan.name, change.pool
+        events = pool.reconfigure(pool_settings(change.plan), change.servers, now)
+        if change.check is None:
+            events = [*events, *pool.trust_all(now, down_too=True)]
+        if events:
+            context.publish(pool, events)
+        self._commit_check(name, change)
+
+    def _commit_check(self, name: str, change: PoolChange) -> None:
+        live, context = self.live, self.live.context
+        service = live.checks.get(name)
+        if change.check is None:
+            if service is not None:
+                live.checks.pop(name).disownServiceParent()
+        elif service is not None:
+            service.update(change.check, timing(change.plan))
+        else:
+            live.checks[name] = service = CheckService(
+                context.reactor,
+                change.pool,
+                change.check,
+                timing(change.plan),
+                context.publish,
+                random.Random(),
+            )
+            service.setServiceParent(live.site)
+
+    def _commit_admin(self) -> None:
+        live, where = self.live, self.plan.site.admin
+        if live.plan is not None and live.plan.site.admin == where:
+            return
+        if live.admin is not None:
+            live.admin.disownServiceParent()
+            live.admin = None
+        if where is not None:
+            live.admin = AdminService(live.site, live.context.listener(where.host, where.port))
+            live.admin.setServiceParent(live.site)
+
+    def _retire(self, key: str, balancer: IBalancer) -> None:
+        """It accepts no more, finishes what it has within `drain-timeout`, and ends."""
+        live = self.live
+        live.leaving.add(balancer)
+        ended = drained(live.context.reactor, {key: balancer}, self.plan.site.drain_timeout)
+
+        def end(_: object) -> None:
+            live.leaving.discard(balancer)
+            balancer.disownServiceParent()
+
+        ended.addCallback(end)
+
+
+def drained(
+    reactor: IReactorTime, balancers: Mapping[str, IBalancer], timeout: float
+) -> Deferred[None]:
+    """Drain them; fires when all are done, or after `timeout` seconds. One that fails is logged."""
+    done: Deferred[None] = Deferred()
+    late = reactor.callLater(timeout, done.callback, None)
+
+    def finished(_: object) -> None:
+        if late.active():
+            late.cancel()
+            done.callback(None)
+
+    drains = [each.drain().addErrback(_failed, key) for key, each in balancers.items()]
+    DeferredList(drains).addCallback(finished)
+    return done
+
+
+def _failed(failure: Failure, key: str) -> None:
+    log.failure("{balancer} could not be drained", failure=failure, balancer=key)

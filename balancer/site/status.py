@@ -1,0 +1,90 @@
+"""
+The site at one moment: what `/api/status` and `/metrics` show.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from balancer import __version__
+from balancer.interfaces import Metric, Published, Snapshot
+from balancer.site.metrics import site_metrics
+from balancer.site.plan import Plan
+
+if TYPE_CHECKING:
+    from balancer.site.service import SiteService
+
+SHOWN_EVENTS = 50
+"""How many of the latest events the status has."""
+
+
+def snapshot(site: SiteService) -> Snapshot:
+    """All of it."""
+    live, registry = site.live, site.context.registry
+    status: dict[str, Any] = {
+        "site": _site(site),
+        "pools": {name: _pool(site, name) for name in registry.pools},
+        "balancers": {
+            key: {"healthy": registry.health(key), **balancer.status()}
+            for key, balancer in live.balancers.items()
+        },
+        "events": [event_status(event) for event in list(registry.events)[-SHOWN_EVENTS:]],
+    }
+    metrics: list[Metric] = [
+        *site_metrics(registry.pools, site.context.listeners.all_tcp(), _long_turns(site))
+    ]
+    for balancer in live.balancers.values():
+        metrics.extend(balancer.metrics())
+    return Snapshot(status, tuple(metrics))
+
+
+def name_of(plan: Plan) -> str:
+    """The site's name."""
+    return plan.site.name or socket.gethostname()
+
+
+def _long_turns(site: SiteService) -> int:
+    return int(getattr(site.context.reactor, "long_turns", 0))
+
+
+def _site(site: SiteService) -> Mapping[str, Any]:
+    return {
+        "name": name_of(site.plan),
+        "version": __version__,
+        "pid": os.getpid(),
+        "config": site.plan.path,
+        "started": site.started,
+        "state": "draining" if site.draining else "running",
+        "healthy": site.healthy(),
+        "long_turns": _long_turns(site),
+        "unavailable": dict(site.live.makers.broken),
+        "warnings": [str(warning) for warning in site.plan.warnings],
+    }
+
+
+def _pool(site: SiteService, name: str) -> Mapping[str, Any]:
+    registry = site.context.registry
+    status: dict[str, Any] = dict(registry.pools[name].status())
+    checks = site.live.checks.get(name)
+    results = {} if checks is None else checks.status()
+    status["healthy"] = registry.health(name)
+    status["servers"] = {
+        server["name"]: {**server, "check": results.get(server["name"])}
+        for server in status["servers"]
+    }
+    return status
+
+
+def event_status(published: Published) -> Mapping[str, Any]:
+    """An event, ready for JSON."""
+    return {
+        "id": published.id,
+        "at": published.at,
+        "pool": published.pool,
+        "server": published.event.server,
+        "event": type(published.event).__name__,
+        "text": published.event.text(),
+    }
