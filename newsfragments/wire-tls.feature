@@ -1,0 +1,1 @@
+TLS ends on the balancer's own sockets: certificates come from a PEM file or a directory and are chosen by the name that a client asks for, handshakes are bounded in time and number, and servers are reached under TLS with their certificates verified.
