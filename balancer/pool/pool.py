@@ -92,12 +92,24 @@ class Pool(Verdicts):
 
     def choose(self, key: bytes | None, tried: Collection[Server] = ()) -> Server | None:
         """The best server for `key` that may get work, has room, and is not in `tried`; None:
-        nobody, and the caller may `enqueue`. A call with `tried` counts as a retry."""
+        nobody, and the caller may `enqueue`. A call with `tried` counts as a retry; when it has all
+        who may get work, those come in who would if these were down: backups, and servers that
+        are not checked yet."""
         if self._stale:
             self._settle()
-        if tried:
-            self.retries_total += 1
-        return self._choose(key, tried)
+        if not tried:
+            return self._choose(key, tried)
+        self.retries_total += 1
+        return self._choose(key, tried) or self._next_best(tried)
+
+    def _next_best(self, tried: Collection[Server]) -> Server | None:
+        if any(server not in tried for server in self._standing.candidates):
+            return None  # they are full, not failing
+        others = [server for server in self.servers if server not in tried]
+        for server in stand(others, 0.0).candidates:
+            if server.in_flight < server.limit:
+                return server
+        return None
 
     def begin(self, server: Server, now: float) -> None:
         """Work starts on `server`. Exactly one `finish` must follow."""

@@ -93,6 +93,26 @@ class TierTests(SynchronousTestCase):
         self.assertEqual(chosen(pool, 1), "-")
         self.assertTrue(pool.available)
 
+    def test_retry_goes_further(self) -> None:
+        """When all who may get work were tried, a retry goes to a backup or to a server that is not
+        checked yet: an answer may come from there."""
+        pool = pool_of([*servers(1, 1), ServerSettings("x", backup=True)])
+        pool.record(named(pool, "a"), True, "ok", 0.0)
+        first = pool.choose(None)
+        self.assertIs(first, named(pool, "a"))
+        second = pool.choose(None, (named(pool, "a"),))
+        self.assertIs(second, named(pool, "b"))
+        third = pool.choose(None, (named(pool, "a"), named(pool, "b")))
+        self.assertIs(third, named(pool, "x"))
+        self.assertIsNone(pool.choose(None, pool.servers))
+
+    def test_retry_waits_for_room(self) -> None:
+        """A retry does not pass over a server that is merely full to a backup."""
+        lines = [*servers(1, 1, max_connections=1), ServerSettings("x", backup=True)]
+        pool = up_pool(lines)
+        pool.begin(named(pool, "b"), 0.0)
+        self.assertIsNone(pool.choose(None, (named(pool, "a"),)))
+
     def test_panic(self) -> None:
         """Below the panic share all servers get work, save those that the operator keeps out."""
         pool = up_pool(servers(1, 1, 1, 1, 0), panic=0.75)
