@@ -200,13 +200,13 @@ class IOperator(Interface):
     """What an operator may ask of a running site. Servers are named POOL/NAME, or `site` for all
     of it. What cannot be done raises `NotDone` and has changed nothing."""
 
-    def check(path: str) -> Mapping[str, Any]:
+    def check(path: str) -> Deferred[Mapping[str, Any]]:
         """`problems` of the site file at `path`, by line, and whether it is `ok`."""
 
-    def plan(path: str) -> Mapping[str, Any]:
+    def plan(path: str) -> Deferred[Mapping[str, Any]]:
         """`changes` that a reload of the file at `path` would make, and `problems`."""
 
-    def reload() -> Mapping[str, Any]:
+    def reload() -> Deferred[Mapping[str, Any]]:
         """Put the site file in force: `changes` that were made, and `problems`."""
 
     def drain(server: str) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ from balancer.config.declare import (
 from balancer.config.errors import Misspelt, NotBuilt, Unreadable
 from balancer.config.ini import quoted, shown
 from balancer.config.sitefile import Parsed, Problem, SiteFile
+from balancer.config.slices import Slices, finish
 from balancer.config.spelling import nearest
 from balancer.config.values import name as section_name
 
@@ -58,13 +59,18 @@ Pieces: TypeAlias = Sequence[tuple[int, str]]
 def read(text: str, path: str, sections: Sequence[Section]) -> SiteFile:
     """Read a site file of the kinds in `sections`. Never raises for anything in `text`, as long as
     the declared parsers raise nothing but ValueErrors."""
-    raw = ini.read(text)
+    return finish(reading(text, path, sections))
+
+
+def reading(text: str, path: str, sections: Sequence[Section]) -> Slices[SiteFile]:
+    """The same in slices: one for each section."""
+    raw = yield from ini.reading(text)
     problems = [Problem(path, p.line, p.section, p.option, p.text) for p in raw.problems]
     kinds = {section.kind: section for section in sections}
     found = []
     for part in raw.sections:
-        reading = _Reading(path, part, kinds.get(part.kind), problems)
-        parsed = reading.parsed(kinds)
+        yield
+        parsed = _Reading(path, part, kinds.get(part.kind), problems).parsed(kinds)
         if parsed is not None and not part.repeats:
             found.append(parsed)
         if len(problems) >= ini.MAX_PROBLEMS:

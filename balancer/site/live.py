@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from balancer.admin.service import AdminService
 from balancer.check.service import CheckService
 from balancer.config.schema import Claim
+from balancer.config.slices import Slices
 from balancer.interfaces import IBalancer, ICheck, IPrepared
 from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
@@ -55,14 +56,14 @@ class Live:
     leaving: set[IBalancer] = field(factory=set, init=False)
     """Balancers that are no more in the site file, while they drain."""
 
-    def prepare(self, plan: Plan) -> Change:
+    def preparing(self, plan: Plan) -> Slices[Change]:
         """
         Make and open all that `plan` needs. Raises `CannotBind`, `PrepareError` or whatever a
         third party's balancer raises; nothing of what is in force was changed then.
         """
         change = Change(self, plan)
         try:
-            change.prepare()
+            yield from change.preparing()
         except BaseException:
             change.abandon()
             raise
@@ -82,15 +83,17 @@ class Change:
 
     # -- may fail
 
-    def prepare(self) -> None:
-        """See `Live.prepare`."""
+    def preparing(self) -> Slices[None]:
+        """See `Live.preparing`."""
         live, context = self.live, self.live.context
         self._bound = context.listeners.bind(self.plan.claims)
         now = context.reactor.seconds()
         for pool in self.plan.pools:
+            yield
             self._pools[pool.name] = self._prepare_pool(pool, now)
         context.coming = {name: change.pool for name, change in self._pools.items()}
         for each in self.plan.balancers:
+            yield
             balancer = live.balancers.get(each.key)
             if balancer is None:
                 balancer = live.makers.balancers[each.kind].make(each.name, context)

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from balancer.config import schema
 from balancer.config.schema import Claim, Parsed, Problem, Section, SiteFile, nearest, quoted
+from balancer.config.slices import Slices, finish
 from balancer.config.values import Misspelt, NotBuilt, Unreadable, one_of
 from balancer.interfaces import IBalancerMaker, ICheck, ICheckMaker, IContext
 from balancer.site.sections import LATER, POOL, SITE, CheckLine, Nothing, PoolSection, SiteSettings
@@ -100,9 +101,16 @@ def read(text: str, path: str, makers: Makers) -> Plan:
 
     Raises `BadSite` with every problem of the file, if one of them is an error.
     """
-    file = schema.read(text, path, makers.sections())
+    return finish(reading(text, path, makers))
+
+
+def reading(text: str, path: str, makers: Makers) -> Slices[Plan]:
+    """The same in slices."""
+    file = yield from schema.reading(text, path, makers.sections())
     draft = _Draft(file, makers)
+    yield
     problems = [*file.problems, *draft.problems()]
+    yield
     problems.sort(key=lambda problem: problem.line)
     if any(problem.severity == "error" for problem in problems):
         raise BadSite(problems)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from balancer.config.slices import Slices, finish
 from balancer.interfaces import ISite, Published, Snapshot
 from balancer.pool.pool import Pool
 from balancer.site.context import Context
@@ -64,8 +65,13 @@ class SiteService(MultiService):
         return plan
 
     def follow(self, plan: Plan) -> None:
-        """Put `plan` in force, in whole or not at all: see `Live.prepare` for what it may raise."""
-        self.live.prepare(plan).commit()
+        """Put `plan` in force, in whole or not at all: see `Live.preparing` for what it raises."""
+        finish(self.following(plan))
+
+    def following(self, plan: Plan) -> Slices[None]:
+        """The same in slices."""
+        change = yield from self.live.preparing(plan)
+        change.commit()
         self._turns = deque(self.context.registry.pools.values())
 
     # -- life

@@ -1,0 +1,224 @@
+"""
+What an operator may ask of the running site: the verbs of `lbctl`, and the signals that do so too.
+
+A site file is read, checked and prepared in slices between other work, so that a large one holds
+nothing up. One reload goes on at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.config.slices import Slices
+from balancer.interfaces import IExplains, IOperator, NotDone, PrepareError
+from balancer.pool.events import Event
+from balancer.pool.pool import Pool
+from balancer.pool.server import Server
+from balancer.site import diff
+from balancer.site.files import loading
+from balancer.site.plan import BadSite, Plan
+from balancer.site.service import SiteService
+from balancer.wire.bind import CannotBind
+
+SLICE_SECONDS = 0.01
+"""How long slices are done in one turn: a fifth of what a turn may last."""
+
+MAX_WEIGHT = 256
+
+log = Logger()
+
+T = TypeVar("T")
+
+
+def in_slices(reactor: IReactorTime, slices: Slices[T]) -> Deferred[T]:
+    """Do the work `slices` between other work; fires with its result."""
+    done: Deferred[T] = Deferred()
+
+    def go_on() -> None:
+        enough = reactor.seconds() + SLICE_SECONDS
+        try:
+            while reactor.seconds() < enough:
+                next(slices)
+        except StopIteration as stop:
+            done.callback(stop.value)
+        except BaseException:  # noqa: BLE001 - the reactor's edge: the Deferred tells
+            done.errback(Failure())
+        else:
+            reactor.callLater(0, go_on)
+
+    go_on()
+    return done
+
+
+@implementer(IOperator)
+class Operations:
+    """See `IOperator`. `stop` ends the process in good order."""
+
+    def __init__(
+        self, reactor: IReactorTime, site: SiteService, stop: Callable[[], object]
+    ) -> None:
+        self._reactor = reactor
+        self._site = site
+        self._stop = stop
+        self._reloading = False
+
+    # -- site files
+
+    def check(self, path: str) -> Deferred[Mapping[str, Any]]:
+        return in_slices(self._reactor, self._checking(path))
+
+    def _checking(self, path: str) -> Slices[Mapping[str, Any]]:
+        try:
+            plan = yield from loading(path, self._site.live.makers)
+        except BadSite as bad:
+            return {"ok": False, "problems": [str(problem) for problem in bad.problems]}
+        except OSError as error:
+            _cannot_read(path, error)
+        return {"ok": True, "problems": [str(warning) for warning in plan.warnings]}
+
+    def plan(self, path: str) -> Deferred[Mapping[str, Any]]:
+        return in_slices(self._reactor, self._planning(path))
+
+    def _planning(self, path: str) -> Slices[Mapping[str, Any]]:
+        plan = yield from self._sound(path)
+        return {"changes": self._changes(plan), "problems": [str(each) for each in plan.warnings]}
+
+    def reload(self) -> Deferred[Mapping[str, Any]]:
+        if self._reloading:
+            raise NotDone("a reload is going on already; try again when it is done")
+        if self._site.draining:
+            raise NotDone("the site is draining: nothing is reloaded any more")
+        self._reloading = True
+        done = in_slices(self._reactor, self._reload())
+        return done.addBoth(self._reloaded)
+
+    def _reload(self) -> Slices[Mapping[str, Any]]:
+        plan = yield from self._sound(self._site.plan.path)
+        made = self._changes(plan)
+        try:
+            yield from self._site.following(plan)
+        except (CannotBind, PrepareError) as error:
+            raise NotDone(f"{error}; nothing was changed") from error
+        return {"changes": made, "problems": [str(warning) for warning in plan.warnings]}
+
+    def _reloaded(self, result: Any) -> Any:
+        self._reloading = False
+        if not isinstance(result, Failure):
+            count = len(result["changes"])
+            log.info("reloaded {path}: {count} changes", path=self._site.plan.path, count=count)
+            for change in result["changes"]:
+                log.info("{change}", change=change)
+            return result
+        if result.check(NotDone) is not None:
+            error = result.value
+            log.error("not reloaded: {error}", error=error)
+            for problem in getattr(error, "problems", ()):
+                log.error("{problem}", problem=problem)
+        else:
+            log.failure("not reloaded", failure=result)
+        return result
+
+    def _sound(self, path: str) -> Slices[Plan]:
+        """The plan of a file without errors that may follow the one in force."""
+        try:
+            plan = yield from loading(path, self._site.live.makers)
+        except BadSite as bad:
+            problems = [str(problem) for problem in bad.problems]
+            raise NotDone(f"{path} has errors; nothing was changed", problems) from bad
+        except OSError as error:
+            _cannot_read(path, error)
+        options = diff.refused(self._site.plan, plan)
+        if options:
+            raise NotDone(f"{', '.join(options)} can change only at restart; nothing was changed")
+        return plan
+
+    def _changes(self, plan: Plan) -> list[str]:
+        return [change.text() for change in diff.changes(self._site.plan, plan)]
+
+    # -- servers
+
+    def drain(self, server: str) -> Mapping[str, Any]:
+        if server == "site":
+            self._stop()
+            return {"server": "site", "state": "draining"}
+        return self._change(server, lambda pool, found: pool.drain(found))
+
+    def ready(self, server: str) -> Mapping[str, Any]:
+        return self._change(server, lambda pool, found: pool.ready(found))
+
+    def maintain(self, server: str) -> Mapping[str, Any]:
+        return self._change(server, lambda pool, found: pool.maintain(found))
+
+    def weigh(self, server: str, weight: int) -> Mapping[str, Any]:
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise NotDone(f"expected a weight from 0 to {MAX_WEIGHT}, got {weight}")
+        return self._change(server, lambda pool, found: pool.set_weight(found, weight))
+
+    def _change(
+        self, key: str, change: Callable[[Pool, Server], Sequence[Event]]
+    ) -> Mapping[str, Any]:
+        pool, server = self._find(key)
+        events = change(pool, server)
+        self._site.context.publish(pool, events)
+        return {"server": server.key, "state": server.state, "weight": server.weight}
+
+    def _find(self, key: str) -> tuple[Pool, Server]:
+        pools = self._site.context.registry.pools
+        name, _, server = key.partition("/")
+        pool = pools.get(name)
+        found = [] if pool is None else [each for each in pool.servers if each.name == server]
+        if pool is None or not found:
+            known = [each.key for pool in pools.values() for each in pool.servers]
+            _unknown("a server (POOL/NAME)", key, known)
+        return pool, found[0]
+
+    # -- explain
+
+    def explain(self, kind: str, name: str, question: Mapping[str, str]) -> Mapping[str, Any]:
+        if kind == "http" and not name:
+            name = self._http_at(question.get("url", ""))
+        balancer = self._site.live.balancers.get(f"{kind}:{name}")
+        if balancer is None:
+            names = [
+                key.partition(":")[2] for key in self._site.live.balancers if key.startswith(kind)
+            ]
+            _unknown(f"the name of a [{kind} NAME] section", name, names)
+        if not IExplains.providedBy(balancer):
+            raise NotDone(f"[{kind} {name}] cannot explain: not in this version")
+        return {"balancer": f"{kind}:{name}", **balancer.explain(question)}
+
+    def _http_at(self, url: str) -> str:
+        """The http balancer that listens where `url` goes; the only one, if there is only one."""
+        balancers = [each for each in self._site.plan.balancers if each.kind == "http"]
+        if len(balancers) == 1:
+            return balancers[0].name
+        try:
+            port = urlsplit(url).port or 80
+        except ValueError:
+            raise NotDone(f"expected a URL such as http://example.org/, got {url!r}") from None
+        for each in balancers:
+            if any(claim.port == port for claim in each.claims):
+                return each.name
+        raise NotDone(f"expected a URL with the port of an [http] listener, got port {port}")
+
+
+def _unknown(expected: str, got: str, known: Sequence[str]) -> NoReturn:
+    text = f"expected {expected}, got {got!r}"
+    near = get_close_matches(got, known, 1)
+    if near:
+        text += f"; did you mean {near[0]!r}?"
+    raise NotDone(text)
+
+
+def _cannot_read(path: str, error: OSError) -> NoReturn:
+    reason = error.strerror or str(error)
+    raise NotDone(f"{path}: expected a site file that can be read: {reason}") from error
