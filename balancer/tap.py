@@ -18,19 +18,17 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from balancer import plugins
-from balancer.config.ini import decode
 from balancer.config.schema import Problem
-from balancer.interfaces import PrepareError
-from balancer.site.plan import BadSite, Makers, Plan, read
+from balancer.interfaces import IOperator, NotDone, PrepareError
+from balancer.site.files import load
+from balancer.site.operations import Operations
+from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
 from balancer.wire import reactor as wire_reactor
 from balancer.wire.listener import CannotBind
 
 EXIT_BAD_SITE = 1
 EXIT_CANNOT_BIND = 2
-
-MAX_SITE_FILE = 16 * 1024 * 1024
-"""A site file is read whole: 20,000 lines are about 1 MiB."""
 
 log = Logger()
 
@@ -39,15 +37,6 @@ def makers() -> Makers:
     """What is installed, as the plan wants it."""
     found = plugins.find()
     return Makers(found.balancers, found.checks, found.broken)
-
-
-def load(path: str, made: Makers) -> Plan:
-    """The plan of the site file at `path`. Raises `BadSite`, or OSError if it cannot be read."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_SITE_FILE + 1)
-    if len(data) > MAX_SITE_FILE:
-        raise OSError(f"{path} is larger than {MAX_SITE_FILE} bytes")
-    return read(decode(data), path, made)
 
 
 class Options(usage.Options):
@@ -114,7 +103,9 @@ def makeService(options: Options) -> SiteService:
         _leave(EXIT_CANNOT_BIND, f"{options.plan.path}: {cannot}")
     except PrepareError as error:
         _leave(EXIT_BAD_SITE, f"{options.plan.path}: {error}")
-    live.callWhenRunning(Signals(live, site).install)
+    signals = Signals(live, site)
+    operations = Operations(live, site, signals.leave)
+    live.callWhenRunning(signals.install, operations)
     return site
 
 
@@ -129,22 +120,22 @@ class Signals:
         self._site = site
         self._leaving = False
 
-    def install(self) -> None:
+    def install(self, operations: IOperator) -> None:
         """Take over SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2."""
-        actions: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: self._leave,
-            signal.SIGINT: self._leave,
-            signal.SIGHUP: lambda: self._not_yet("SIGHUP (reload)"),
+        actions: dict[signal.Signals, Callable[[], object]] = {
+            signal.SIGTERM: self.leave,
+            signal.SIGINT: self.leave,
+            signal.SIGHUP: lambda: self._reload(operations),
             signal.SIGUSR1: self._site.reopen_logs,
             signal.SIGUSR2: lambda: self._not_yet("SIGUSR2 (a successor)"),
         }
         for number, action in actions.items():
             signal.signal(number, self._caller(action))
 
-    def _caller(self, action: Callable[[], None]) -> Callable[[int, object], None]:
+    def _caller(self, action: Callable[[], object]) -> Callable[[int, object], None]:
         return lambda number, frame: self._reactor.callFromThread(action)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """Drain, then stop; the second signal stops at once."""
         if self._leaving:
             log.info("stopping without waiting any longer")
@@ -157,6 +148,15 @@ class Signals:
     def _stop(self) -> None:
         if self._reactor.running:
             self._reactor.stop()
+
+    def _reload(self, operations: IOperator) -> None:
+        """What came of it is in the log."""
+        try:
+            done = operations.reload()
+        except NotDone as error:
+            log.error("not reloaded: {error}", error=error)
+        else:
+            done.addErrback(lambda failure: None)
 
     def _not_yet(self, what: str) -> None:
         log.warn("{what} is not in this version: nothing changed", what=what)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IServiceMaker
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.interfaces import NotDone
 from balancer.tap import Options, Signals
 
 CONF = Path(__file__).resolve().parent.parent / "conf" / "site.ini"
@@ -94,6 +95,20 @@ class FakeSite:
         self.reopened += 1
 
 
+class FakeOperations:
+    """Reloads that fail or not."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.busy = False
+
+    def reload(self) -> Deferred[None]:
+        self.asked += 1
+        if self.busy:
+            raise NotDone("busy")
+        return fail(NotDone("bad file"))
+
+
 class FakeReactor(MemoryReactorClock):
     """A reactor that runs what other threads ask for at once."""
 
@@ -118,7 +133,9 @@ class SignalTests(SynchronousTestCase):
         self.patch(signal, "signal", self.actions.__setitem__)
         self.reactor, self.site = FakeReactor(), FakeSite()
         site: Any = self.site
-        Signals(self.reactor, site).install()
+        operations: Any = FakeOperations()
+        self.operations = operations
+        Signals(self.reactor, site).install(operations)
 
     def send(self, number: signal.Signals) -> None:
         """Have the handler called."""
@@ -143,8 +160,14 @@ class SignalTests(SynchronousTestCase):
         self.send(signal.SIGUSR1)
         self.assertEqual(self.site.reopened, 1)
 
-    def test_not_yet(self) -> None:
-        """SIGHUP and SIGUSR2 change nothing in this version, and do not end the process."""
+    def test_hup(self) -> None:
+        """SIGHUP reloads; a reload that fails, or that cannot begin, ends nothing."""
         self.send(signal.SIGHUP)
+        self.operations.busy = True
+        self.send(signal.SIGHUP)
+        self.assertEqual((self.operations.asked, self.reactor.stopped), (2, 0))
+
+    def test_not_yet(self) -> None:
+        """SIGUSR2 changes nothing in this version, and does not end the process."""
         self.send(signal.SIGUSR2)
         self.assertEqual((self.site.drains, self.reactor.stopped), ([], 0))
