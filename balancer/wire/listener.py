@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -54,7 +54,7 @@ class Listener:
         self.refused_total = 0
         self._accepted: Callable[[socket.socket, Any], None] | None = None
         self._started = False
-        self._paused = False
+        self._paused: set[Hashable] = set()
         self._reading = False
         self._reserve: int | None = _reserve()
         self._seldom = Seldom(LOG_INTERVAL)
@@ -74,14 +74,14 @@ class Listener:
         self._started = True
         self._update()
 
-    def pause(self) -> None:
-        """Let connections wait in the backlog."""
-        self._paused = True
+    def pause(self, why: Hashable = None) -> None:
+        """Let connections wait in the backlog, for `why` among other reasons."""
+        self._paused.add(why)
         self._update()
 
-    def resume(self) -> None:
-        """Accept again."""
-        self._paused = False
+    def resume(self, why: Hashable = None) -> None:
+        """Accept again, unless there is another reason not to."""
+        self._paused.discard(why)
         self._update()
 
     def stop(self) -> None:

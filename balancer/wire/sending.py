@@ -109,10 +109,9 @@ class Sender(Descriptor):
             return None
         out = self._out
         if out is not None:
-            try:
-                sent = self.socket.send(out.head())
-            except OSError as error:
-                return None if error.errno in (EAGAIN, ENOBUFS) else CONNECTION_LOST
+            sent = self._send_more(out.head())
+            if sent < 0:
+                return CONNECTION_LOST
             out.sent(sent)
             if out.size:
                 if self._producer_paused and out.size <= LOW_WATER:
@@ -120,6 +119,13 @@ class Sender(Descriptor):
                 return None
             self._out = None
         return self._flushed()
+
+    def _send_more(self, data: bytes | memoryview) -> int:
+        """How much of `data` the kernel takes now; -1 when the connection is lost."""
+        try:
+            return self.socket.send(data)
+        except OSError as error:
+            return 0 if error.errno in (EAGAIN, ENOBUFS) else -1
 
     def _flushed(self) -> Any:
         """Nothing is queued: let the producer go on, or do what waited for this."""

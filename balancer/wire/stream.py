@@ -47,7 +47,7 @@ LINGER_BYTES = 4 * 1024 * 1024
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # What a closed stream refers to instead of its protocol, so that both can be freed at once.
-_NOBODY = Protocol()
+nobody = Protocol()
 
 _log = Logger("balancer.wire")
 
@@ -241,7 +241,7 @@ class Stream(Sender):
             if self._aborted:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.socket.close()
-        protocol, self.protocol = self.protocol, _NOBODY
+        protocol, self.protocol = self.protocol, nobody
         producer, self.producer = self.producer, None
         try:
             if producer is not None:
@@ -263,7 +263,8 @@ class Stream(Sender):
             self._write_closed = True
             # If the peer has reset the connection, reading tells.
             with suppress(OSError):
-                self.socket.shutdown(socket.SHUT_WR)
+                # Not self.socket.shutdown: that of an SSLSocket forgets its TLS.
+                socket.socket.shutdown(self.socket, socket.SHUT_WR)
             half = self._half_closeable()
             if half is not None:
                 half.writeConnectionLost()
