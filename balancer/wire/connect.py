@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.wire.address import Address
+from balancer.wire.address import Address, SocketAddress
 from balancer.wire.deadlines import Wheel
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.stream import Stream
@@ -178,6 +178,12 @@ class Connecting:
             # TCP's simultaneous open with ourselves: nobody listens on that ephemeral port.
             self._fail(errno.ECONNREFUSED)
             return
+        self._join(sock, protocol, host, peer)
+
+    def _join(
+        self, sock: socket.socket, protocol: IProtocol, host: SocketAddress, peer: SocketAddress
+    ) -> None:
+        """The socket is connected: what becomes of it."""
         self._finish(close=False)
         Stream(self._reactor, sock, protocol, host, peer).start()
 
@@ -204,8 +210,11 @@ class Connecting:
         failed, protocol = self._failed, self._protocol
         self._finish(close=True)
         if protocol is not None:
-            kind = ConnectImpossible if code in _OURS else ConnectFailed
-            failed(kind(self._address, code, _WORDS.get(code, "")))
+            failed(self._failure(code))
+
+    def _failure(self, code: int) -> ConnectFailed:
+        kind = ConnectImpossible if code in _OURS else ConnectFailed
+        return kind(self._address, code, _WORDS.get(code, ""))
 
     def _finish(self, close: bool) -> None:
         """Drop everything that could still call us."""

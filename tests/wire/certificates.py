@@ -40,9 +40,9 @@ class Made:
 class Authority:
     """Issues certificates; `pem` is its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "tests' authority") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _name("tests' authority")
+        self._name = _name(name)
         builder = _builder(self._name, self._name, self._key, NOW + 30 * DAY)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         self.pem = _pem(builder.sign(self._key, hashes.SHA256()))
