@@ -9,18 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from balancer.config.values import Endpoint
-from balancer.interfaces import IContext, IPrepared, Metric, PrepareError, Sample
+from balancer.config.values import Endpoint, Unreadable, endpoint
+from balancer.interfaces import (
+    IContext,
+    IExplains,
+    IPrepared,
+    Metric,
+    NotDone,
+    PrepareError,
+    Sample,
+)
 from balancer.pool.pool import Pool
 from balancer.relay.histogram import Histogram
-from balancer.relay.limits import Limits
+from balancer.relay.limits import Limits, key_of
 from balancer.relay.lines import Ended, Stamp, line
 from balancer.relay.settings import RelaySettings
 from balancer.wire.datagrams import DatagramPort
@@ -48,6 +56,7 @@ class Prepared:
         """Drop it."""
 
 
+@implementer(IExplains)
 class Relay(Service, Generic[SettingsT, BoundT]):
     """What the two kinds share: taking on settings, their borrowed sockets, and the log."""
 
@@ -94,6 +103,28 @@ class Relay(Service, Generic[SettingsT, BoundT]):
         """Begin to accept."""
         super().startService()
         self._open()
+
+    def explain(self, question: Mapping[str, str]) -> Mapping[str, Any]:
+        """See `IExplains`: where the next connection or flow from `from` (ADDRESS:PORT) goes."""
+        pool = self.pool
+        if pool is None:
+            raise NotDone(f"{self.section} has no settings yet; ask again when it has started")
+        try:
+            asker = endpoint(question.get("from", ""))
+        except Unreadable as error:
+            got = question.get("from", "")
+            raise NotDone(f"from: expected {error.expected}, got {got!r}") from error
+        key = key_of(pool.needs_key.kind, asker.host, asker.port)
+        best = next(pool.rank(key), None)
+        return {
+            "rule": f"pool = {pool.name}",
+            "pool": pool.name,
+            "candidates": [
+                {"server": server.name, "usable": usable, "why": why}
+                for server, usable, why in pool.candidates()
+            ],
+            "chosen": None if best is None else best.name,
+        }
 
     def drain(self) -> Deferred[None]:
         """Take nothing new, and fire when nothing is left."""

@@ -263,8 +263,7 @@ class Stream(Sender):
             self._write_closed = True
             # If the peer has reset the connection, reading tells.
             with suppress(OSError):
-                # Not self.socket.shutdown: that of an SSLSocket forgets its TLS.
-                socket.socket.shutdown(self.socket, socket.SHUT_WR)
+                self._shut_write()
             half = self._half_closeable()
             if half is not None:
                 half.writeConnectionLost()
@@ -274,6 +273,9 @@ class Stream(Sender):
             later = self.reactor.callLater
             self._linger_call = later(LINGER_SECONDS, self.connectionLost, DONE)
         return None
+
+    def _shut_write(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
 
     def _half_closeable(self) -> Any:
         """The protocol if it half-closes and still listens."""

@@ -307,6 +307,10 @@ class TlsStream(Stream):
             return None
         return super()._after_flush()
 
+    def _shut_write(self) -> None:
+        # The method of an SSLSocket would forget its TLS.
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)
+
     def _half_close(self) -> Any:
         """Send close_notify in a moment when nothing is to be read; until then read on."""
         self._waits_for_gap = not self._nothing_waits()

@@ -10,8 +10,10 @@ from typing import Any
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from balancer.config.schema import read
+from balancer.interfaces import IExplains, NotDone
 from balancer.relay.maker import tcp
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, WAITING, Link
@@ -550,6 +552,27 @@ class LifeTests(Relayed):
         self.assertIsNone(site.listeners[8081].accepted)
         balancer.startService()
         self.assertTrue(site.listeners[8081].started)
+
+    def test_explain(self) -> None:
+        """What is explained is what the next connection gets, and a server that is out says why."""
+        self.begin()
+        verifyObject(IExplains, self.balancer)
+        told = self.balancer.explain({"from": "192.0.2.7:50312"})
+        self.assertEqual((told["pool"], told["chosen"]), ("p", "a"))
+        self.client()
+        self.assertEqual(self.site.in_flight["a"], 1)
+        pool = self.site.pool("p")
+        pool.maintain(pool.server("b"))
+        told = self.balancer.explain({"from": "[2001:db8::1]:1"})
+        self.assertEqual(
+            told["candidates"][1], {"server": "b", "usable": False, "why": "in maintenance"}
+        )
+
+    def test_explain_nonsense(self) -> None:
+        """A question without an address is refused with what was expected."""
+        self.begin()
+        for wrong in ({}, {"from": "x"}, {"from": "192.0.2.7"}):
+            self.assertRaises(NotDone, self.balancer.explain, wrong)
 
     def test_drain(self) -> None:
         """A drain accepts nobody more and fires when the last connection has ended."""

@@ -289,6 +289,9 @@ class Site:
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         self._subscribers.append(subscriber)
 
+    def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
+        self._subscribers.remove(subscriber)
+
     # The test's part
 
     def connect(self, *args: Any) -> Any:

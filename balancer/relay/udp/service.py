@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -124,6 +125,11 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
 
     def _busy(self) -> bool:
         return bool(len(self.crowd.flows))
+
+    def stopService(self) -> Deferred[None]:
+        """End what is left, at once, and hear of no more verdicts."""
+        self.context.unsubscribe(self._published)
+        return super().stopService()
 
     def _end_all(self) -> None:
         self.crowd.end_all("KD")
