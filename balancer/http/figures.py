@@ -6,7 +6,6 @@ Pure: knows no metric system but Prometheus' idea of a histogram.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 
 BUCKETS = 40
@@ -32,7 +31,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.codes = [0] * 600
-        self.histogram = array("Q", [0] * BUCKETS)
+        self.histogram = [0] * BUCKETS
         self.microseconds = 0
         self.bytes_in = 0
         self.bytes_out = 0

@@ -5,6 +5,7 @@ Connections to one server that wait for the next request, the one used last firs
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from balancer.http.server import ServerConnection
@@ -47,7 +48,9 @@ class Links:
             link.close()
             return
         idle.append(link)
-        link.rest(now + IDLE_SECONDS)
+        link.until = now + IDLE_SECONDS
+        if link.deadline == inf:
+            link.watch()
 
     def forget(self, link: ServerConnection) -> None:
         """The connection has ended; it need not be here."""

@@ -55,14 +55,35 @@ class Entry(Protocol):
 
 Formatter = Callable[[Entry, float], bytes]
 
-_UNSAFE: Final = re.compile(rb'[^\x20\x21\x23-\x5b\x5d-\x7e]')
+_SAFE: Final = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+_UNSAFE: Final = re.compile(rb"[^%b]" % re.escape(_SAFE))
 
 
 def quoted(text: bytes) -> bytes:
     """`text` for between quotes: whatever could end them, or the line, is written as `\\xHH`."""
-    if _UNSAFE.search(text) is None:
+    # Half the time of a search by the pattern.
+    if not text.translate(None, _SAFE):
         return text
     return _UNSAFE.sub(lambda found: b"\\x%02X" % found[0][0], text)
+
+
+# What is safe is matched by one group and needs no second look; anything else by the other.
+_SAFE_OR_NOT: Final = rb"(?:([%b]*+)\r|([^\r]*+))" % re.escape(_SAFE)
+_LINE: Final = re.compile(_SAFE_OR_NOT).match
+_REFERER: Final = re.compile(rb"\r\n(?i:referer):[ \t]*+" + _SAFE_OR_NOT).search
+_AGENT: Final = re.compile(rb"\r\n(?i:user-agent):[ \t]*+" + _SAFE_OR_NOT).search
+
+
+def _quoted(found: re.Match[bytes] | None) -> bytes:
+    if found is None:
+        return b"-"
+    return found[1] or quoted((found[2] or b"").rstrip(b" \t")) or b"-"
+
+
+def _line(head: RequestHead) -> bytes:
+    """The request line; empty lines before it are legal (RFC 9112 section 2.2)."""
+    found = _LINE(head.raw)
+    return (found and found[1]) or quoted(head.line)
 
 
 def formatter(name: str, balancer: str, dates: Dates) -> Formatter:
@@ -82,9 +103,10 @@ def _combined(dates: Dates) -> Formatter:
         if head is None:
             asked, referer, agent = b"-", b"-", b"-"
         else:
-            asked = quoted(head.line)
-            referer = quoted(head.field(b"referer") or b"-")
-            agent = quoted(head.field(b"user-agent") or b"-")
+            raw = head.raw
+            asked = _line(head)
+            referer = _quoted(_REFERER(raw))
+            agent = _quoted(_AGENT(raw))
         return b'%b - - [%b] "%b" %d %d "%b" "%b"\n' % (
             entry.source.encode(),
             dates.clf(now),
@@ -133,7 +155,7 @@ def _haproxy(balancer: bytes, dates: Dates) -> Formatter:
             in_pool,
             on_server,
             entry.retries,
-            b"<BADREQ>" if head is None else quoted(head.line),
+            b"<BADREQ>" if head is None else _line(head),
         )
 
     return line
@@ -143,7 +165,7 @@ def _text(value: bytes | None) -> bytes:
     """A JSON string. Bytes beyond ASCII are read as Latin-1, so that none is lost."""
     if value is None:
         return b"null"
-    if _UNSAFE.search(value) is None:
+    if not value.translate(None, _SAFE):
         return b'"%b"' % value
     return dumps(value.decode("latin-1")).encode()
 

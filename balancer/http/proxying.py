@@ -171,7 +171,12 @@ class Proxying:
         self._begun = True
         self.server = server
         self.chosen_at = now
-        self._go(target, pool, server, now)
+        idle = target.links[server].idle
+        if idle:
+            self._reused = True
+            idle.pop().ask(self, now)  # type: ignore[arg-type]  # we are a ClientConnection
+        else:
+            self._connect(target, pool, server)
 
     def _connect(self, target: Target, pool: Pool, server: Server) -> None:
         self._reused = False
@@ -335,7 +340,11 @@ class Proxying:
             events = pool.succeeded(server, self.answered_at - self.sent_at, now)
         if events:
             self.front.publish(pool, events)
-        self._give_back(target, pool, server, now)
+        self._begun = False
+        target.active -= 1
+        waiter = pool.finish(server, now)
+        if waiter is not None:
+            waiter.admitted(server, now)
         self._over(now)
         self.next(now)
 

@@ -34,7 +34,6 @@ class ServerConnection:
     __slots__ = (
         "_body",
         "_buffer",
-        "_in_wheel",
         "_interims",
         "_reader",
         "_reusable",
@@ -53,7 +52,6 @@ class ServerConnection:
         self.transport: Stream
         self.answers = 0
         self.deadline = self.until = math.inf
-        self._in_wheel = False
         self._body: Lengths | Chunks | UntilClose | None = None
         self._buffer = b""
         self._interims = 0
@@ -93,7 +91,7 @@ class ServerConnection:
             # Nobody asked: whatever it is, the next answer would be taken for another's.
             self.close()
         elif client.phase == ASKED:
-            self._head(client, self._buffer + data if self._buffer else data)
+            self._head(client, data)
         elif client.phase == ANSWERING:
             self._piece(client, data)
         elif client.tunnel is not None:
@@ -112,8 +110,8 @@ class ServerConnection:
 
     def connectionLost(self, reason: Failure) -> None:
         """The connection is gone."""
-        if self._in_wheel:
-            self._in_wheel = False
+        if self.deadline != math.inf:
+            self.deadline = math.inf
             self.links.front.wheel.discard(self)
         clean = reason.check(ConnectionDone) is not None
         self._ended(clean, "closed the connection" if clean else "reset the connection")
@@ -137,21 +135,23 @@ class ServerConnection:
 
     def _head(self, client: ClientConnection, data: bytes) -> None:
         """What the server said before the answer's body."""
-        front = client.front
         request = client.head
         if request is None:
             return
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
         try:
             while True:
-                head = (self._reader or front.answer_reader).read(data, request.method)
+                reader = self._reader
+                head = (reader or client.front.answer_reader).read(data, request.method)
                 if head is None:
-                    if self._reader is None:
-                        self._reader = front.lend_answer_reader()
+                    if reader is None:
+                        self._reader = client.front.lend_answer_reader()
                     self._buffer = data
                     return
-                if self._reader is not None:
+                if reader is not None:
                     self._reader = None
-                    self._buffer = b""
                 if head.status >= 200:
                     self._answer(client, head, data)
                     return
@@ -184,42 +184,46 @@ class ServerConnection:
         front = client.front
         end, length = head.end, head.length
         size = len(data) - end
-        old = not client.minor
-        out = head.out
-        body: Lengths | Chunks | UntilClose | None = None
-        done = 0 <= length <= size
-        if done:
-            rest = data[end:] if size == length else data[end : end + length]
-            self._reusable = head.keep_alive and size == length
-        elif length >= 0:
-            rest = data[end:]
-            body = Lengths(length - size)
+        if size == length:
+            out, rest, done = head.out, data[end:], True
             self._reusable = head.keep_alive
         else:
-            endless = self._body_of(length, old)
-            consumed, done = endless.feed(data[end:])
-            rest = data[end : end + consumed]
-            self._reusable = head.keep_alive and (not done or consumed == size)
-            if isinstance(endless, Unchunked):
-                out, rest = head.unchunked, endless.take()
-            if old or length == UNTIL_CLOSE:
-                client.keep = False
-            body = endless
+            out, rest, done = self._part(client, head, data, size)
         if not client.keep or client.body is not None or front.draining:
             client.keep = False
             tail = front.tail_close
         else:
-            tail = front.tail_old if old else front.tail
+            tail = front.tail if client.minor else front.tail_old
+        sent_head = len(out) + len(tail)
         client.status = head.status
-        client.sent_head = len(out) + len(tail)
-        client.sent = client.sent_head + len(rest)
+        client.sent_head = sent_head
+        client.sent = sent_head + len(rest)
         client.answered_at = now = front.clock()
-        client.transport.write(b"".join((out, tail, rest)))
+        client.transport.write(out + tail + rest)
         if done:
             self._complete(client, now)
         else:
-            self._body = body
             self._stream(client, now)
+
+    def _part(
+        self, client: ClientConnection, head: ResponseHead, data: bytes, size: int
+    ) -> tuple[bytes, bytes, bool]:
+        """The head to send, what came of the body with it (`size` bytes of `data`, or less, if
+        there is too much), and whether that is all."""
+        end, length = head.end, head.length
+        if length >= 0:
+            done = size >= length
+            self._reusable = head.keep_alive and not done
+            self._body = None if done else Lengths(length - size)
+            return head.out, data[end : end + length], done
+        body = self._body = self._body_of(length, not client.minor)
+        consumed, done = body.feed(data[end:])
+        self._reusable = head.keep_alive and (not done or consumed == size)
+        if length == UNTIL_CLOSE or not client.minor:
+            client.keep = False
+        if isinstance(body, Unchunked):
+            return head.unchunked, body.take(), done
+        return head.out, data[end : end + consumed], done
 
     def _body_of(self, length: int, old: bool) -> Chunks | UntilClose:
         if length == CHUNKED:
@@ -287,13 +291,10 @@ class ServerConnection:
 
     # -- at rest
 
-    def rest(self, until: float) -> None:
-        """Stay idle until then."""
-        self.until = until
-        if not self._in_wheel:
-            self._in_wheel = True
-            self.deadline = until
-            self.links.front.wheel.add(self)
+    def watch(self) -> None:
+        """Let the wheel watch over `until`."""
+        self.deadline = self.until
+        self.links.front.wheel.add(self)
 
     def expired(self, now: float) -> None:
         """The wheel asks: is this connection still at rest, and for too long?"""
@@ -302,7 +303,7 @@ class ServerConnection:
             self.deadline = self.until if now < self.until else now + REST_AGAIN
             self.links.front.wheel.add(self)
             return
-        self._in_wheel = False
+        self.deadline = math.inf
         self.close()
 
     def close(self) -> None:
