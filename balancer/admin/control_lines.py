@@ -7,13 +7,20 @@ Pure: bytes and values. Knows the frame, not what the verbs mean.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
 MOST_LINE = 64 * 1024
 """Bytes of a request's line: the longest path and URL that anybody takes, several times over."""
+
+PIECE = 64 * 1024
+"""Characters of an answer that are encoded at once: the status of 5,000 servers is 2 MB and takes
+30 ms, which is too long for one turn of the reactor."""
+
+LEVELS = 5
+"""Objects within objects that an answer is divided at: ok, pools, POOL, servers, NAME."""
 
 MOST_SHOWN = 80
 """Characters of what came that an error repeats."""
@@ -105,14 +112,44 @@ def answer(result: object) -> bytes:
     return _line({"ok": True, "result": result})
 
 
+def pieces(result: object) -> Iterator[bytes]:
+    """The same line bit by bit, for an answer that may be long. May raise at any of them."""
+    held: list[str] = []
+    size = 0
+    for part in _parts({"ok": True, "result": result}, LEVELS):
+        held.append(part)
+        size += len(part)
+        if size >= PIECE:
+            yield "".join(held).encode("ascii")
+            held.clear()
+            size = 0
+    yield "".join([*held, "\n"]).encode("ascii")
+
+
+def _parts(value: object, levels: int) -> Iterator[str]:
+    if not levels or not isinstance(value, Mapping) or not value:
+        yield _json(value)
+        return
+    before = "{"
+    for name, each in value.items():
+        yield f"{before}{_json(str(name))}: "
+        yield from _parts(each, levels - 1)
+        before = ", "
+    yield "}"
+
+
 def refusal(error: str, problems: Sequence[str] = ()) -> bytes:
     """The line that says why not; `problems` are those of a site file."""
     return _line({"ok": False, "error": error, "problems": list(problems)})
 
 
 def _line(value: Mapping[str, object]) -> bytes:
+    return _json(value).encode("ascii") + b"\n"
+
+
+def _json(value: object) -> str:
     # ASCII only, with everything else escaped: no character of a line can end it.
-    return json.dumps(value, default=_plain, allow_nan=False).encode("ascii") + b"\n"
+    return json.dumps(value, default=_plain, allow_nan=False)
 
 
 def _plain(value: object) -> object:

@@ -14,8 +14,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from balancer.admin import control
-from balancer.admin.control import Control, ControlFactory
+from balancer.admin import control_connection
+from balancer.admin.control import MOST_CONNECTIONS, ControlFactory
+from balancer.admin.control_connection import FAREWELL_TIMEOUT, IDLE_TIMEOUT, Control
 from balancer.admin.control_lines import MOST_LINE
 from balancer.admin.control_verbs import Desk
 from tests.admin.world import FakeOperator, FakeSite, event, not_done
@@ -43,7 +44,8 @@ class Connections(SynchronousTestCase):
         return protocol, transport
 
     def said(self, transport: StringTransport) -> list[Any]:
-        """The lines since the last time."""
+        """The lines since the last time, with those of other turns."""
+        self.turn()
         lines = transport.value().splitlines()
         transport.clear()
         return [json.loads(line) for line in lines]
@@ -54,6 +56,10 @@ class Connections(SynchronousTestCase):
         self.assertIs(last["ok"], False)
         self.assertIn(why, last["error"])
         self.assertTrue(transport.disconnecting)
+
+    def turn(self) -> None:
+        """All that was put off to other turns."""
+        self.clock.advance(0)
 
     def lose(self, protocol: Control) -> None:
         """The connection is gone."""
@@ -123,7 +129,7 @@ class Requests(Connections):
         protocol.dataReceived(RELOAD + STATUS)
         self.assertEqual(self.said(transport), [])
         self.assertEqual(transport.producerState, "paused")
-        self.clock.advance(control.IDLE_TIMEOUT * 2)
+        self.clock.advance(IDLE_TIMEOUT * 2)
         later.callback({"changes": []})
         reloaded, status = self.said(transport)
         self.assertEqual(reloaded["result"], {"changes": []})
@@ -153,6 +159,57 @@ class Requests(Connections):
         later.callback({})
         self.assertEqual(self.said(transport), [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_turns(self) -> None:
+        """Many requests at once have a turn each, and nothing is read meanwhile."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(RELOAD * 3)
+        self.assertEqual((len(self.operator.asked), transport.producerState), (1, "paused"))
+        self.assertEqual(len(self.said(transport)), 3)
+        self.assertEqual(transport.producerState, "producing")
+
+    def long(self, servers: int = 20_000) -> Any:
+        """A result of a megabyte and more."""
+        return {"pools": {"web": {"servers": {str(each): "x" * 60 for each in range(servers)}}}}
+
+    def test_long_answer(self) -> None:
+        """A long answer goes out in several turns, before the next one, and is one line."""
+        protocol, transport = self.connect()
+        self.operator.result = self.long()
+        protocol.dataReceived(RELOAD + STATUS)
+        self.assertLess(len(transport.value()), 200_000)
+        answer, status = self.said(transport)
+        self.assertEqual(answer["result"], self.operator.result)
+        self.assertIn("now", status["result"])
+
+    def test_long_answer_waits(self) -> None:
+        """A long answer is made only as fast as the peer reads; if it does not, it is cut off."""
+        for reads in (True, False):
+            protocol, transport = self.connect()
+            self.operator.result = self.long()
+            protocol.dataReceived(RELOAD)
+            protocol.pauseProducing()
+            self.turn()
+            self.assertLess(len(transport.value()), 200_000)
+            if reads:
+                protocol.resumeProducing()
+                self.assertEqual(self.said(transport)[0]["result"], self.operator.result)
+            else:
+                self.clock.advance(IDLE_TIMEOUT)
+                self.assertFalse(transport.value().endswith(b"\n"))
+                self.assertTrue(transport.disconnecting)
+            self.lose(protocol)
+            self.turn()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_long_answer_breaks(self) -> None:
+        """A long answer with what is no JSON behind its beginning ends the connection."""
+        protocol, transport = self.connect()
+        self.operator.result = {**self.long(), "bad": object()}
+        protocol.dataReceived(RELOAD)
+        self.turn()
+        self.assertTrue(transport.disconnecting)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_peer_does_not_read(self) -> None:
         """While the peer does not read its answers, its requests wait."""
@@ -195,6 +252,7 @@ class Ends(Connections):
         self.operator.result = later
         protocol.dataReceived(RELOAD + STATUS)
         protocol.readConnectionLost()
+        self.turn()
         self.assertFalse(transport.disconnecting)
         later.callback({})
         self.assertEqual(len(self.said(transport)), 2)
@@ -210,7 +268,7 @@ class Ends(Connections):
     def test_idle(self) -> None:
         """A connection without a whole request is closed, however many bytes trickle in."""
         protocol, transport = self.connect()
-        for _ in range(int(control.IDLE_TIMEOUT)):
+        for _ in range(int(IDLE_TIMEOUT)):
             protocol.dataReceived(b"x")
             self.clock.advance(1.0)
         self.assertLeft(transport, "60 s")
@@ -219,7 +277,7 @@ class Ends(Connections):
         """Each request puts the idle time-out off."""
         protocol, transport = self.connect()
         for _ in range(5):
-            self.clock.advance(control.IDLE_TIMEOUT - 1)
+            self.clock.advance(IDLE_TIMEOUT - 1)
             protocol.dataReceived(STATUS)
         self.assertFalse(transport.disconnecting)
         self.lose(protocol)
@@ -229,16 +287,16 @@ class Ends(Connections):
         """Who does not read the last line is reset."""
         protocol, transport = self.connect()
         protocol.pauseProducing()
-        self.clock.advance(control.IDLE_TIMEOUT)
+        self.clock.advance(IDLE_TIMEOUT)
         self.assertTrue(transport.disconnecting)
         self.assertFalse(transport.disconnected)
-        self.clock.advance(control.FAREWELL_TIMEOUT)
+        self.clock.advance(FAREWELL_TIMEOUT)
         self.assertTrue(transport.disconnected)
 
     def test_too_many(self) -> None:
         """One connection too many is told so; there is room again when another one ends."""
         protocol, _ = self.connect()
-        for _ in range(control.MOST_CONNECTIONS - 1):
+        for _ in range(MOST_CONNECTIONS - 1):
             self.connect()
         refused, transport = self.connect()
         self.assertLeft(transport, "connections are open")
@@ -300,7 +358,7 @@ class Streams(Connections):
     def test_no_idle_time_out(self) -> None:
         """A stream may be silent for as long as nothing happens."""
         _, transport = self.follow()
-        self.clock.advance(control.IDLE_TIMEOUT * 100)
+        self.clock.advance(IDLE_TIMEOUT * 100)
         self.assertFalse(transport.disconnecting)
 
     def test_asked_while_streaming(self) -> None:
@@ -327,7 +385,7 @@ class Streams(Connections):
 
     def test_too_slow(self) -> None:
         """Who is too far behind is dropped, with a last line that says so; others are not."""
-        self.patch(control, "MOST_PENDING", 3)
+        self.patch(control_connection, "MOST_PENDING", 3)
         protocol, transport = self.follow()
         _, other = self.follow()
         protocol.pauseProducing()
@@ -336,7 +394,7 @@ class Streams(Connections):
         self.assertLeft(transport, "dropped")
         self.assertEqual(self.numbers(other), [1, 2, 3, 4, 5])
         self.assertEqual(len(self.site.subscribers), 1)
-        self.clock.advance(control.FAREWELL_TIMEOUT)
+        self.clock.advance(FAREWELL_TIMEOUT)
         self.assertTrue(transport.disconnected)
 
     def test_peer_ends(self) -> None:

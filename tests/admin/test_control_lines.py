@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.admin.control_lines import MOST_LINE, Garbage, Lines, answer, read, refusal, shown
+from balancer.admin.control_lines import (
+    MOST_LINE,
+    PIECE,
+    Garbage,
+    Lines,
+    answer,
+    pieces,
+    read,
+    refusal,
+    shown,
+)
 
 
 def cut(*pieces: bytes) -> list[bytes]:
@@ -117,6 +127,25 @@ class Answering(SynchronousTestCase):
         self.assertEqual(line.count(b"\n"), 1)
         self.assertTrue(line.isascii())
         self.assertEqual(json.loads(line), {"ok": True, "result": {"text": "a\nb\u2028ü"}})
+
+    @settings(deadline=None, database=None, max_examples=60)
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=20,
+        )
+    )
+    def test_pieces(self, result: object) -> None:
+        """An answer bit by bit is the same line."""
+        self.assertEqual(b"".join(pieces(result)), answer(result))
+
+    def test_long(self) -> None:
+        """A long answer comes in pieces of about the same size."""
+        found = list(pieces({"a": {"b": {str(each): "x" * 100 for each in range(3000)}}}))
+        self.assertGreater(len(found), 4)
+        self.assertLess(max(map(len, found)), PIECE * 1.1)
 
     def test_mappings(self) -> None:
         """Read-only mappings, tuples and sets are JSON as well."""
