@@ -308,6 +308,7 @@ class HttpBalancer(Service):
     def stopService(self) -> None:
         """End all that is left."""
         super().stopService()
+        self._context.unsubscribe(self._happened)
         self.front.draining = True
         for listener in list(self._listeners):
             self._give_up(listener)

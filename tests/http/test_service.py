@@ -365,8 +365,9 @@ class ServiceTests(Case):
         world.balancer.stopService()
         self.assertEqual((status_of(waiting.take()), waiting.closing), (503, "close"))
         self.assertEqual((client.closing, server.closing), ("abort", "abort"))
-        letters = [line.split(b" ")[-10] for line in world.context.logs["log"].lines]
-        self.assertEqual(len(letters), 2)
+        lines = b"".join(world.context.logs["log"].lines)
+        self.assertEqual((lines.count(b" KH-- "), lines.count(b" KD-- ")), (1, 1))
+        self.assertEqual(world.context.subscribers, [])
 
     def test_status(self) -> None:
         """The status says what is going on."""

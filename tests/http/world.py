@@ -267,6 +267,10 @@ class FakeContext:
         """Another subscriber."""
         self.subscribers.append(subscriber)
 
+    def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
+        """One subscriber less."""
+        self.subscribers.remove(subscriber)
+
 
 def pool_of(
     *names: str, name: str = "app", algorithm: str = "round-robin", most: int = 0, **options: Any
