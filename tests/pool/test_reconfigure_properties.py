@@ -162,6 +162,6 @@ class ReconfigureTests(SynchronousTestCase):
             while (server := pool.choose(b"key", tried)) is not None:
                 tried.append(server)
             candidates = {s for s, usable, _ in pool.candidates() if usable}
-        self.assertEqual(set(tried[: len(candidates)]), candidates)
+            self.assertEqual(set(tried[: len(candidates)]), candidates)
             self.assertTrue(set(tried) <= set(pool.servers))
             pool.build()
