@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from cryptography import x509
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import INegotiated, IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
@@ -23,7 +24,7 @@ from balancer.wire.address import SocketAddress
 from balancer.wire.descriptor import Descriptor
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.outgoing import JOIN_LIMIT
-from balancer.wire.reasons import ABORTED, DONE, failure
+from balancer.wire.reasons import DONE, failure
 from balancer.wire.stream import Stream, nobody
 from balancer.wire.tls_reasons import CLOSED, explain
 
@@ -361,8 +362,8 @@ class TlsStream(Stream):
         if not self._established:
             self.give_up(CLOSED)
             return
-        clean = reason is not ABORTED and reason.check(type(CONNECTION_DONE)) is not None
-        if clean and not (self.disconnected or self._goodbye or self.queued):
+        clean = reason.type is ConnectionDone and self._out is None
+        if clean and not (self.disconnected or self._goodbye):
             # Our answer to the peer's (RFC 5246 7.2.1).
             with suppress(OSError, ValueError):
                 self._tls.unwrap()
