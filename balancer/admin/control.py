@@ -48,7 +48,7 @@ class ControlService(Service):
     """Serves the control socket that the site bound. Its file goes when the service stops; closing
     the listener stays the site's."""
 
-    def __init__(self, desk: Desk, listener: Listener, bound: ControlSocket | None = None) -> None:
+    def __init__(self, desk: Desk, listener: Listener, bound: ControlSocket) -> None:
         self._listener = listener
         self._bound = bound
         self._factory = ControlFactory(desk, listener.reactor)
@@ -56,15 +56,27 @@ class ControlService(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._give_up = serve(self._listener, self._factory)
-        self._listener.start()
+        self._open()
+
+    def move(self, listener: Listener, bound: ControlSocket) -> None:
+        """Serve another socket from now on. Connections stay: one of them may have asked for it."""
+        self._shut()
+        self._listener, self._bound = listener, bound
+        if self.running:
+            self._open()
 
     def stopService(self) -> None:
         super().stopService()
+        self._shut()
+        for control in list(self._factory.connections):
+            control.leave("the balancer stops")
+
+    def _open(self) -> None:
+        self._give_up = serve(self._listener, self._factory)
+        self._listener.start()
+
+    def _shut(self) -> None:
         if self._give_up is not None:
             self._give_up()
             self._give_up = None
-        if self._bound is not None:
-            self._bound.remove()
-        for control in list(self._factory.connections):
-            control.leave("the balancer stops")
+        self._bound.remove()

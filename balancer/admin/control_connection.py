@@ -186,14 +186,13 @@ class Control(Protocol):
             if request.verb == "events" and given.get("follow", True):
                 self._stream(given)
                 return
+            if verb.changes:
+                what = " ".join(map(str, [request.verb, *given.values()]))
+                log.info("{peer} asks: {what}", peer=peer_of(self.transport), what=what)
             result = verb.ask(self._desk, given)
         except Exception:  # noqa: BLE001  # the edge: a verb that fails must not take others along
             self._failed(Failure(), request)
             return
-        if verb.changes:
-            what = " ".join(map(str, given.values()))
-            peer = peer_of(self.transport)
-            log.info("{peer} asks: {verb} {what}", peer=peer, verb=request.verb, what=what)
         if not isinstance(result, Deferred):
             self._answer(result, request)
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -413,3 +415,57 @@ class Streams(Connections):
         self.assertLeft(transport, "the balancer stops")
         self.lose(protocol)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+STEPS = st.sampled_from([
+    STATUS, RELOAD, FOLLOW, b'{"verb"', b": 1}\n", b"\n", STATUS * 3, "pause", "resume", "fire",
+    "fail", "event", "turn", "wait", "end",
+])
+
+
+class Interleavings(Connections):
+    """Anything at any time."""
+
+    def run_steps(self, steps: list[bytes | str]) -> None:
+        """Do the steps on one connection whose reloads take their time; then it goes."""
+        protocol, transport = self.connect()
+        later: list[Deferred[Any]] = []
+        self.operator.later = later
+        ended = False
+        for step in steps:
+            open_for_data = not (ended or transport.disconnecting)
+            if isinstance(step, bytes):
+                if open_for_data and transport.producerState == "producing":
+                    protocol.dataReceived(step)
+            elif step == "end" and open_for_data:
+                ended = True
+                protocol.readConnectionLost()
+            elif step in ("pause", "resume") and not transport.disconnecting:
+                getattr(protocol, step + "Producing")()
+            elif step in ("fire", "fail") and later:
+                fired = later.pop(0)
+                if step == "fire":
+                    fired.callback({})
+                else:
+                    fired.errback(not_done("no"))
+            elif step == "event":
+                self.site.publish(event(len(self.site.kept) + 1))
+            elif step in ("turn", "wait"):
+                self.clock.advance(0 if step == "turn" else IDLE_TIMEOUT / 2)
+        if not transport.disconnecting:
+            protocol.resumeProducing()
+        for fired in later:
+            fired.callback({})
+        for line in self.said(transport):
+            self.assertIn("ok", line)
+        self.lose(protocol)
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual((self.site.subscribers, self.factory.connections), ([], set()))
+
+    @settings(deadline=None, database=None, max_examples=100)
+    @given(st.lists(STEPS, max_size=20))
+    def test_any_order(self, steps: list[bytes | str]) -> None:
+        """Whatever comes, whole lines go out, nothing raises, and nothing is left behind."""
+        self.setUp()
+        self.run_steps(steps)

@@ -112,6 +112,22 @@ class ControlFile(SynchronousTestCase):
         self.assertIsNone(listener.accepted)
         self.assertFalse(os.path.exists(self.path))
 
+    def test_move(self) -> None:
+        """A service that moves removes the old file and serves the new one; connections stay."""
+        bound, self.path = self.bind(), self.path + "2"
+        listeners = []
+        for each in (bound, self.bind()):
+            listeners.append(Listener(Reactor(), each.socket, each.address))
+            self.addCleanup(listeners[-1].stop)
+        old, new = listeners
+        service = ControlService(Desk(FakeSite(), FakeOperator(), float), old, bound)
+        service.startService()
+        service.move(new, ControlSocket(new.socket, new.address, self.path, 0))
+        self.assertIsNone(old.accepted)
+        self.assertIsNotNone(new.accepted)
+        self.assertFalse(os.path.exists(bound.path))
+        service.stopService()
+
     def test_peer(self) -> None:
         """Who is at the other end is known by user and process."""
         here, there = socket.socketpair()

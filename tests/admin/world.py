@@ -56,6 +56,8 @@ class FakeOperator:
     asked: list[tuple[Any, ...]] = field(factory=list)
     result: Any = field(factory=lambda: {"done": True})
     error: Exception | None = None
+    later: list[Deferred[Any]] | None = None
+    """When there is such a list, reloads are Deferreds that it takes up."""
 
     def _ask(self, *what: Any) -> Any:
         self.asked.append(what)
@@ -65,6 +67,9 @@ class FakeOperator:
 
     def _ask_later(self, *what: Any) -> Deferred[Mapping[str, Any]]:
         result = self._ask(*what)
+        if self.later is not None:
+            self.later.append(Deferred())
+            return self.later[-1]
         return result if isinstance(result, Deferred) else succeed(result)
 
     def check(self, path: str) -> Deferred[Mapping[str, Any]]:
