@@ -25,6 +25,7 @@ GLUE_ROOMS = {"wire", "site", "admin", "check", "demo", "lbctl"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
     "balancer.http.check",
+    "balancer.http.explain",
     "balancer.http.client",
     "balancer.http.front",
     "balancer.http.links",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from balancer.config.values import Misspelt, Network, NotBuilt, Unreadable, network
 
@@ -56,6 +56,8 @@ class Route:
     method: str = ""
     fields: tuple[tuple[str, str], ...] = ()
     source: Network | None = None
+    text: str = field(default="", eq=False)
+    """The line as it stands in the site file."""
 
     @property
     def catches_all(self) -> bool:
@@ -85,7 +87,7 @@ def parse_route(text: str) -> Route:
     route = Route(_action(action.strip()))
     for word in conditions.split():
         route = _with_condition(route, word)
-    return route
+    return evolve(route, text=" ".join(text.split()))
 
 
 def _with_condition(route: Route, word: str) -> Route:

@@ -23,25 +23,29 @@ from balancer.http.answers import MAX_PAGE, Answer, page, response
 from balancer.http.client import ClientConnection
 from balancer.http.dates import Dates
 from balancer.http.exchange import NAMES
+from balancer.http.explain import Unanswerable, explain
 from balancer.http.front import UNLIMITED, Front, Target
 from balancer.http.head import RequestReader, ResponseReader
 from balancer.http.keys import key_of
 from balancer.http.links import LinkTable
 from balancer.http.log import formatter
 from balancer.http.metrics import metrics
-from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, ToPool
+from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, Route, ToPool
 from balancer.http.settings import HttpSettings
 from balancer.http.table import compile_routes
 from balancer.interfaces import (
     IBalancer,
     IContext,
+    IExplains,
     IPrepared,
     Metric,
+    NotDone,
     PrepareError,
     Published,
 )
 from balancer.limit.counts import Counts
 from balancer.limit.rates import Rates
+from balancer.wire import room
 from balancer.wire.connect import connect
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
@@ -76,7 +80,7 @@ def _random_id(source: random.Random) -> bytes:
     return b"%032x" % source.getrandbits(128)
 
 
-@implementer(IBalancer)
+@implementer(IBalancer, IExplains)
 class HttpBalancer(Service):
     """One `[http NAME]` section."""
 
@@ -97,6 +101,7 @@ class HttpBalancer(Service):
             left=self._left,
         )
         self._targets: dict[str, Target] = {}
+        self._routes: tuple[Route, ...] = ()
         self._listeners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
         self._max_connections = 0
         self._full = False
@@ -177,13 +182,27 @@ class HttpBalancer(Service):
             front.rates = Rates(rate.rate, rate.burst)
         front.proxies = settings.trusted_proxies
         front.limited = front.rates is not None or bool(front.proxies)
-        self._max_connections = settings.max_connections
+        self._max_connections = self._room(settings.max_connections)
         most = settings.max_connections_per_source
         if front.per_source is None or front.per_source.limit != most:
             # Who is connected already is counted by the old limit, and given back to nobody.
             for connection in front.connections:
                 connection.counted = False
             front.per_source = None if most is None else Counts(most)
+
+    def _room(self, wanted: int) -> int:
+        """As many clients as were asked for, or as file descriptors allow."""
+        fit = room.clients()
+        if fit < wanted:
+            log.warn(
+                "[http {name}] room for {fit} clients instead of max-connections = {wanted}: only "
+                "{limit} files may be open (ulimit -n)",
+                name=self.name,
+                fit=fit,
+                wanted=wanted,
+                limit=room.soft_limit(),
+            )
+        return min(wanted, fit)
 
     def _take_routes(self, settings: HttpSettings) -> None:
         front = self.front
@@ -201,6 +220,7 @@ class HttpBalancer(Service):
 
         default = Target() if settings.pool is None else resolve(ToPool(settings.pool))
         front.table = compile_routes(settings.routes, default, resolve)
+        self._routes = settings.routes
         front.only = front.table.only
         for name, target in targets.items():
             if self._targets.get(name) is not target:
@@ -287,6 +307,13 @@ class HttpBalancer(Service):
         """Begin to accept."""
         super().startService()
         self._accept()
+
+    def explain(self, question: Mapping[str, str]) -> Mapping[str, Any]:
+        """See `IExplains`."""
+        try:
+            return explain(self.front, self._routes, question)
+        except Unanswerable as error:
+            raise NotDone(str(error)) from error
 
     def drain(self) -> Deferred[None]:
         """Accept no more, answer what was asked, and end connections as they become idle."""

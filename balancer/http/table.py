@@ -127,6 +127,17 @@ class _InTurn(Generic[Target]):
         return self._default
 
 
+def first_match(
+    routes: Sequence[Route], asked: Asked, client: Client | None
+) -> Route | None:
+    """The route whose target `find` of the compiled ones gives; None: the default's. It is slower,
+    and for those who ask why."""
+    for route in routes:
+        if all(condition(asked, client) for condition in conditions(route)):
+            return route
+    return None
+
+
 def conditions(route: Route) -> tuple[Condition, ...]:
     """What must hold for `route`, cheapest first."""
     wanted: list[Condition] = []

@@ -1,0 +1,115 @@
+"""
+What would become of a request: read, routed and keyed by the very code that does it for clients.
+
+It gets the balancer's `Front` and routes, does no I/O, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define
+
+from balancer.http.front import Front, Target
+from balancer.http.head import Refused
+from balancer.http.message import RequestHead
+from balancer.http.routes import Redirect, Route
+from balancer.http.table import Client, first_match
+
+NO_ROUTE = "no route matches, and there is no pool"
+
+
+class Unanswerable(Exception):
+    """The question cannot be read; the text says what was expected and what came."""
+
+
+@define
+class Asker:
+    """The client of the question, as keys are made of it."""
+
+    source: str
+    peer_port: int = 0
+
+
+def explain(front: Front, routes: Sequence[Route], question: Mapping[str, str]) -> dict[str, Any]:
+    """The answer to `question`, see `IExplains`. Raises `Unanswerable`."""
+    asker, client = _asker(question.get("from") or "127.0.0.1")
+    data = _request(question.get("method") or "GET", question.get("url", ""))
+    try:
+        head = front.new_reader().read(data, False)
+    except Refused as refused:
+        return {
+            "rule": "the request itself",
+            "answer": {"code": refused.status, "text": refused.reason},
+        }
+    if head is None:
+        raise Unanswerable(f"expected a URL that makes a whole request, got {question!r}")
+    target = front.table.find(head, client)
+    route = first_match(routes, head, client)
+    rule = _rule(target, route)
+    if target.pool is None:
+        return {"rule": rule, "answer": _answer(target)}
+    return {"rule": rule, **_pool(target, head, asker)}
+
+
+def _asker(text: str) -> tuple[Asker, Client]:
+    """ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT."""
+    host, port = text, "0"
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") or "0"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        client = ip_address(host)
+        return Asker(str(client), int(port)), client
+    except ValueError:
+        raise Unanswerable(f"from: expected ADDRESS or ADDRESS:PORT, got {text!r}") from None
+
+
+def _request(method: str, url: str) -> bytes:
+    try:
+        parts = urlsplit(url)
+        data = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        if parts.scheme != "http" or not parts.netloc:
+            raise ValueError
+        return f"{method} {data} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode("ascii")
+    except ValueError:
+        msg = f"url: expected a URL such as http://www.example.org/path, got {url!r}"
+        raise Unanswerable(msg) from None
+
+
+def _rule(target: Target, route: Route | None) -> str:
+    if route is not None:
+        return f"routes: {route.text}"
+    return NO_ROUTE if target.pool is None else f"pool = {target.pool.name}"
+
+
+def _answer(target: Target) -> dict[str, Any]:
+    if target.redirect is not None:
+        redirect = target.redirect
+        to = redirect.url if isinstance(redirect, Redirect) else "https"
+        return {"code": redirect.code, "text": f"redirect to {to}"}
+    if target.answer is not None:
+        return {"code": target.answer.code, "text": target.answer.body.decode("utf-8", "replace")}
+    return {"code": 404, "text": NO_ROUTE}
+
+
+def _pool(target: Target, head: RequestHead, asker: Asker) -> dict[str, Any]:
+    pool = target.pool
+    assert pool is not None
+    key = None if target.key_of is None else target.key_of(asker, head)
+    best = next(pool.rank(key), None)
+    return {
+        "pool": pool.name,
+        "algorithm": str(pool.settings.algorithm),
+        "key": None if key is None else key.hex(),
+        "candidates": [
+            {"server": server.name, "usable": usable, "why": why}
+            for server, usable, why in pool.candidates()
+        ],
+        "chosen": None if best is None else best.name,
+    }
