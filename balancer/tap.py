@@ -25,6 +25,7 @@ from balancer.site.operations import Operations
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
 from balancer.wire import reactor as wire_reactor
+from balancer.wire import room
 from balancer.wire.listener import CannotBind
 
 EXIT_BAD_SITE = 1
@@ -94,6 +95,7 @@ def _leave(code: int, *lines: str) -> NoReturn:
 def makeService(options: Options) -> SiteService:
     """The site of the file that `options` read, its sockets bound. Exits with 2 if that fails."""
     wire_reactor.install()
+    room.raise_limit()
     from twisted.internet import reactor
 
     live: Any = reactor

@@ -13,6 +13,7 @@ from balancer.config.values import Endpoint
 from balancer.http.maker import maker
 from balancer.http.settings import HttpSettings
 from balancer.interfaces import IBalancer, IPrepared, PrepareError
+from balancer.wire import room
 from tests.http.world import World, pool_of, request, response, settings_of, status_of
 
 GONE = Failure(ConnectionDone())
@@ -424,6 +425,17 @@ class ConnectionLimitTests(Case):
         self.assertEqual(world.front.figures.refused["max-connections"], 1)
         client.lose()
         self.assertFalse(listener.paused)
+        for connection in list(world.front.connections):
+            connection.connectionLost(GONE)
+
+    def test_few_files(self) -> None:
+        """Fewer files than clients may be open: accepting pauses before those run out."""
+        self.patch(room, "clients", lambda: 1)
+        world = self.world("pool = app\nmax-connections = 2\n")
+        world.balancer.startService()
+        self.accept(world)
+        self.assertTrue(world.context.listeners["127.0.0.1", 80].paused)
+        self.assertEqual(world.balancer.status()["max_connections"], 1)
         for connection in list(world.front.connections):
             connection.connectionLost(GONE)
 

@@ -18,6 +18,7 @@ from balancer.relay.maker import tcp
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, WAITING, Link
 from balancer.relay.tcp.service import TcpBalancer
+from balancer.wire import room
 from balancer.wire.stream import HIGH_WATER
 from tests.relay.world import CLIENT, Attempt, FakeSocket, Site
 
@@ -517,6 +518,17 @@ class LimitTests(Relayed):
         first.breaks()
         self.settle()
         self.assertFalse(listener.paused)
+
+    def test_few_files(self) -> None:
+        """Fewer files than connections may be open: the rest waits in the backlog."""
+        self.patch(room, "pairs", lambda: 1)
+        self.begin(max_connections="2")
+        first = self.client()
+        self.assertTrue(self.site.listeners[8081].paused)
+        self.assertEqual(self.balancer.status()["max_connections"], 1)
+        first.breaks()
+        self.settle()
+        self.assertFalse(self.site.listeners[8081].paused)
 
     def test_per_source(self) -> None:
         """One address may have so many connections and no more; others are not affected."""

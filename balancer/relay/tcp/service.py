@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from balancer.config.values import Endpoint
@@ -22,10 +23,13 @@ from balancer.relay.lines import Ended, milliseconds, peer_text
 from balancer.relay.service import Families, Relay
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import Link, Terms, Totals
+from balancer.wire import room
 from balancer.wire.address import SocketAddress
 from balancer.wire.connect import Connecting, connect
 from balancer.wire.listener import Listener
 from balancer.wire.stream import Stream
+
+log = Logger()
 
 
 @implementer(IBalancer)
@@ -74,7 +78,21 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             ended=self._ended,
             connect=self._connect,
         )
-        self._most = settings.max_connections
+        self._most = self._room(settings.max_connections)
+
+    def _room(self, wanted: int) -> int:
+        """As many connections as were asked for, or as file descriptors allow: each needs two."""
+        fit = room.pairs()
+        if fit < wanted:
+            log.warn(
+                "tcp {name}: room for {fit} connections instead of max-connections = {wanted}: "
+                "only {limit} files may be open (ulimit -n)",
+                name=self.section,
+                fit=fit,
+                wanted=wanted,
+                limit=room.soft_limit(),
+            )
+        return min(wanted, fit)
 
     def _open(self) -> None:
         if self.draining:
