@@ -46,7 +46,6 @@ from balancer.interfaces import (
 from balancer.limit.counts import Counts
 from balancer.limit.rates import Rates
 from balancer.wire import room
-from balancer.wire import room
 from balancer.wire.connect import connect
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
@@ -190,20 +189,6 @@ class HttpBalancer(Service):
             for connection in front.connections:
                 connection.counted = False
             front.per_source = None if most is None else Counts(most)
-
-    def _room(self, wanted: int) -> int:
-        """As many clients as were asked for, or as file descriptors allow."""
-        fit = room.clients()
-        if fit < wanted:
-            log.warn(
-                "[http {name}] room for {fit} clients instead of max-connections = {wanted}: only "
-                "{limit} files may be open (ulimit -n)",
-                name=self.name,
-                fit=fit,
-                wanted=wanted,
-                limit=room.soft_limit(),
-            )
-        return min(wanted, fit)
 
     def _room(self, wanted: int) -> int:
         """As many clients as were asked for, or as file descriptors allow."""
