@@ -38,15 +38,16 @@ class StillReactor(MemoryReactorClock):
             for fd, descriptor in wanted.items():
                 flags = select.POLLIN if descriptor in self.readers else 0
                 poll.register(fd, flags | (select.POLLOUT if descriptor in self.writers else 0))
-            for fd, _event in poll.poll(0):
-                self._pass_on(wanted[fd])
+            for fd, event in poll.poll(0):
+                self._pass_on(wanted[fd], event)
 
-    def _pass_on(self, descriptor: Any) -> None:
+    def _pass_on(self, descriptor: Any, event: int) -> None:
         why = None
         reading = True
-        if descriptor in self.readers:
+        gone = event & (select.POLLHUP | select.POLLERR)
+        if descriptor in self.readers and event & select.POLLIN | gone:
             why = descriptor.doRead()
-        if not why and descriptor in self.writers:
+        if not why and descriptor in self.writers and event & select.POLLOUT | gone:
             reading = False
             why = descriptor.doWrite()
         if why:

@@ -5,6 +5,7 @@ Tests of `balancer.wire.datagrams` and `balancer.wire.pktinfo`.
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from typing import Any
 
@@ -120,7 +121,7 @@ class DatagramPortTests(Case):
             gone.bind(("127.0.0.1", 0))
             self.port.socket.connect(gone.getsockname())
         self.port.socket.send(b"x")
-        self.reactor._pass_on(self.port)
+        self.reactor._pass_on(self.port, select.POLLIN)
         self.assertEqual([error.errno for error in errors], [errno.ECONNREFUSED])
 
     def test_in_use(self) -> None:

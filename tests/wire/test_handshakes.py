@@ -22,7 +22,7 @@ from balancer.wire.stock import serve
 from balancer.wire.tls import TlsStream
 from balancer.wire.tls_reasons import CLOSED, TIMED_OUT
 from tests.wire.reactors import Recorder, reset
-from tests.wire.tls import AUTHORITY, Case, Client
+from tests.wire.tls import AUTHORITY, Case, Client, stuff, unstuff
 
 
 class HandshakeTest(Case):
@@ -81,6 +81,22 @@ class HandshakeTest(Case):
         theirs.sendall(client.outgoing.read())
         self.turn(2)
         self.assertEqual(protocol.data, b"early")
+
+    def test_full_socket(self) -> None:
+        """A handshake that finds the socket full goes on when it takes bytes again."""
+        ours, theirs = self.pair()
+        count = stuff(ours)
+        protocol = Recorder()
+        self.handshakes.serve(ours, ours.getpeername(), protocol)
+        client = Client(theirs)
+        client.step()
+        client.flush()
+        self.turn(2)
+        self.assertEqual(self.reactor.readers, set(), "it would spin")
+        unstuff(theirs, count)
+        self.shake(client)
+        self.assertIsNotNone(protocol.transport)
+        self.assertEqual(self.reactor.writers, set())
 
     def test_tls12(self) -> None:
         """A client of TLS 1.2 is served."""
@@ -281,7 +297,7 @@ class FailureTest(Case):
         """A reactor that gives everything up ends handshakes, once."""
         protocol, _theirs = self.serve()
         [stream] = self.reactor.readers
-        stream.connectionLost(DONE)
+        stream.readConnectionLost(DONE)
         stream.connectionLost(DONE)
         self.assertFailed(protocol, CLOSED)
 

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 
 from balancer.wire.tls import RECORD, TlsStream
 from tests.wire.reactors import HalfCloseable, drain, reset
-from tests.wire.tls import Case, Client, Forger
+from tests.wire.tls import Case, Client, Forger, stuff, unstuff
 
 # More than the kernel and OpenSSL take over a unix socket.
 PATTERN = bytes(range(256)) * 4096
@@ -238,20 +238,26 @@ class EndTest(Case):
         """close_notify that finds the socket full goes out when it takes bytes again."""
         protocol, client = self.connect()
         stream = self.stream(protocol)
-        # Fill the kernel to the brim with whole records.
-        while not stream.queued:
-            stream.write(b"x" * 1000)
-        while stream.queued:
-            stream.doWrite()
-            client.incoming.write(client.socket.recv(1000))
+        count = stuff(stream.socket)
         stream.loseConnection()
+        stream.doWrite()
+        self.turn(2)
+        self.assertEqual(protocol.reasons, [])
+        unstuff(client.socket, count)
         self.turn(2)
         client.feed()
-        self.turn(2)
-        client.feed()
-        client.read()
         self.assertTrue(client.said_goodbye())
         self.assertEqual(protocol.reasons, [ConnectionDone])
+
+    def test_lost_while_paused(self) -> None:
+        """A paused stream learns of a reset by what it sends."""
+        protocol, client = self.connect()
+        stream = self.stream(protocol)
+        stream.pauseProducing()
+        stream.write(PATTERN)
+        client.socket.close()
+        self.turn(2)
+        self.assertEqual(protocol.reasons, [ConnectionLost])
 
     def test_dropped_queue(self) -> None:
         """A connection that ends with bytes in the queue does not claim that it was complete."""
@@ -357,6 +363,31 @@ class HalfCloseTest(Case):
         self.turn(2)
         self.assertEqual(protocol.data, b"unread, and more")
 
+    def test_ours_with_full_socket(self) -> None:
+        """Our end that finds the socket full goes out when it takes bytes again."""
+        protocol, client = self.connect()
+        stream = self.stream(protocol)
+        count = stuff(stream.socket)
+        stream.loseWriteConnection()
+        stream.doWrite()
+        self.turn(2)
+        self.assertEqual(protocol.ends, [])
+        unstuff(client.socket, count)
+        self.turn(2)
+        self.assertEqual(protocol.ends, ["write"])
+        client.feed()
+        self.assertTrue(client.said_goodbye())
+
+    def test_ours_crossed_by_data(self) -> None:
+        """Data that crosses our end in the very moment is lost: the connection is, and says so."""
+        protocol, client = self.connect()
+        self.patch(TlsStream, "_nothing_waits", lambda stream: True)
+        self.stream(protocol).pauseProducing()
+        client.write(b"crossing")
+        self.stream(protocol).loseWriteConnection()
+        self.turn(2)
+        self.assertEqual(protocol.reasons, [ConnectionLost])
+
     def test_theirs(self) -> None:
         """The client's end leaves our direction open."""
         protocol, client = self.connect()
@@ -443,6 +474,27 @@ class KeyUpdateTest(Case):
             stream.resumeProducing()
             self.turn(2)
             self.assertEqual(protocol.data, b"after")
+
+    def test_read_waits_for_writing(self) -> None:
+        """While half an answer of ours is out nothing is read; once the socket empties it is."""
+        protocol, client, forger = self.forging()
+        stream = self.stream(protocol)
+        count = stuff(stream.socket)
+        client.socket.sendall(forger.record(HANDSHAKE, KEY_UPDATE_REQUESTED))
+        self.turn(2)
+        stream.write(b"answer")
+        forger.update_key()
+        client.socket.sendall(forger.record(DATA, b"after"))
+        self.turn(2)
+        self.assertNotIn(stream, self.reactor.readers, "it would spin")
+        stream.pauseProducing()
+        stream.resumeProducing()
+        self.assertNotIn(stream, self.reactor.readers, "it would spin")
+        unstuff(client.socket, count)
+        self.turn(3)
+        self.assertEqual(protocol.data, b"after")
+        client.feed()
+        self.assertEqual(client.read(), b"answer")
 
     def test_ends_while_waiting(self) -> None:
         """A connection that is lost while a write waits leaves nothing registered."""

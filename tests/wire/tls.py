@@ -187,6 +187,22 @@ class Case(SynchronousTestCase):
         return data
 
 
+def stuff(sock: socket.socket) -> int:
+    """Fill the kernel's buffer past TLS, so that a record does not fit; returns with how much."""
+    count = 0
+    for size in (1 << 16, 1):
+        with suppress(BlockingIOError):
+            while True:
+                count += socket.socket.send(sock, b"." * size)
+    return count
+
+
+def unstuff(sock: socket.socket, count: int) -> None:
+    """Take what `stuff` sent out of the other end."""
+    while count:
+        count -= len(sock.recv(count))
+
+
 class Forger:
     """
     Writes a client's TLS 1.3 records by hand (RFC 8446 5.2), from its key log: for messages that
