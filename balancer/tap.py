@@ -13,15 +13,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python import usage
 
 from balancer import plugins
 from balancer.config.schema import Problem
-from balancer.interfaces import IOperator, NotDone, PrepareError
+from balancer.interfaces import NotDone, PrepareError
 from balancer.site.files import load
-from balancer.site.operations import Operations
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
 from balancer.wire import reactor as wire_reactor
@@ -105,9 +103,7 @@ def makeService(options: Options) -> SiteService:
         _leave(EXIT_CANNOT_BIND, f"{options.plan.path}: {cannot}")
     except PrepareError as error:
         _leave(EXIT_BAD_SITE, f"{options.plan.path}: {error}")
-    signals = Signals(live, site)
-    operations = Operations(live, site, signals.leave)
-    live.callWhenRunning(signals.install, operations)
+    live.callWhenRunning(Signals(live, site).install)
     return site
 
 
@@ -120,14 +116,13 @@ class Signals:
     def __init__(self, reactor: Any, site: SiteService) -> None:
         self._reactor = reactor
         self._site = site
-        self._leaving = False
 
-    def install(self, operations: IOperator) -> None:
+    def install(self) -> None:
         """Take over SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2."""
         actions: dict[signal.Signals, Callable[[], object]] = {
-            signal.SIGTERM: self.leave,
-            signal.SIGINT: self.leave,
-            signal.SIGHUP: lambda: self._reload(operations),
+            signal.SIGTERM: self._site.leave,
+            signal.SIGINT: self._site.leave,
+            signal.SIGHUP: self._reload,
             signal.SIGUSR1: self._site.reopen_logs,
             signal.SIGUSR2: lambda: self._not_yet("SIGUSR2 (a successor)"),
         }
@@ -137,24 +132,10 @@ class Signals:
     def _caller(self, action: Callable[[], object]) -> Callable[[int, object], None]:
         return lambda number, frame: self._reactor.callFromThread(action)
 
-    def leave(self) -> None:
-        """Drain, then stop; the second signal stops at once."""
-        if self._leaving:
-            log.info("stopping without waiting any longer")
-            self._stop()
-            return
-        self._leaving = True
-        drained: Deferred[None] = self._site.drain()
-        drained.addBoth(lambda _: self._stop())
-
-    def _stop(self) -> None:
-        if self._reactor.running:
-            self._reactor.stop()
-
-    def _reload(self, operations: IOperator) -> None:
+    def _reload(self) -> None:
         """What came of it is in the log."""
         try:
-            done = operations.reload()
+            done = self._site.operations.reload()
         except NotDone as error:
             log.error("not reloaded: {error}", error=error)
         else:

@@ -80,21 +80,6 @@ class CommandTests(SynchronousTestCase):
         self.assertNotIn("Traceback", self.err.getvalue())
 
 
-class FakeSite:
-    """A site that writes down what it was told."""
-
-    def __init__(self) -> None:
-        self.reopened = 0
-        self.drains: list[Deferred[None]] = []
-
-    def drain(self) -> Deferred[None]:
-        self.drains.append(Deferred())
-        return self.drains[-1]
-
-    def reopen_logs(self) -> None:
-        self.reopened += 1
-
-
 class FakeOperations:
     """Reloads that fail or not."""
 
@@ -109,20 +94,25 @@ class FakeOperations:
         return fail(NotDone("bad file"))
 
 
+class FakeSite:
+    """A site that writes down what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.operations = FakeOperations()
+
+    def leave(self) -> None:
+        self.told.append("leave")
+
+    def reopen_logs(self) -> None:
+        self.told.append("reopen")
+
+
 class FakeReactor(MemoryReactorClock):
     """A reactor that runs what other threads ask for at once."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.running = True
-        self.stopped = 0
-
     def callFromThread(self, callable: Any, *args: object, **kw: object) -> None:
         callable(*args, **kw)
-
-    def stop(self) -> None:
-        self.stopped += 1
-        self.running = False
 
 
 class SignalTests(SynchronousTestCase):
@@ -131,43 +121,33 @@ class SignalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.actions: dict[int, Any] = {}
         self.patch(signal, "signal", self.actions.__setitem__)
-        self.reactor, self.site = FakeReactor(), FakeSite()
-        site: Any = self.site
-        operations: Any = FakeOperations()
-        self.operations = operations
-        Signals(self.reactor, site).install(operations)
+        site: Any = FakeSite()
+        self.site = site
+        Signals(FakeReactor(), site).install()
 
     def send(self, number: signal.Signals) -> None:
         """Have the handler called."""
         self.actions[number](number, None)
 
-    def test_term_drains_first(self) -> None:
-        """SIGTERM drains, and stops when that is done."""
-        self.send(signal.SIGTERM)
-        self.assertEqual((len(self.site.drains), self.reactor.stopped), (1, 0))
-        self.site.drains[0].callback(None)
-        self.assertEqual(self.reactor.stopped, 1)
-
-    def test_second_term(self) -> None:
-        """A second SIGTERM or SIGINT stops at once, and the end of the drain is no second stop."""
+    def test_term(self) -> None:
+        """SIGTERM and SIGINT have the site leave."""
         self.send(signal.SIGTERM)
         self.send(signal.SIGINT)
-        self.site.drains[0].callback(None)
-        self.assertEqual((len(self.site.drains), self.reactor.stopped), (1, 1))
+        self.assertEqual(self.site.told, ["leave", "leave"])
 
     def test_usr1(self) -> None:
         """SIGUSR1 reopens the logs."""
         self.send(signal.SIGUSR1)
-        self.assertEqual(self.site.reopened, 1)
+        self.assertEqual(self.site.told, ["reopen"])
 
     def test_hup(self) -> None:
         """SIGHUP reloads; a reload that fails, or that cannot begin, ends nothing."""
         self.send(signal.SIGHUP)
-        self.operations.busy = True
+        self.site.operations.busy = True
         self.send(signal.SIGHUP)
-        self.assertEqual((self.operations.asked, self.reactor.stopped), (2, 0))
+        self.assertEqual((self.site.operations.asked, self.site.told), (2, []))
 
     def test_not_yet(self) -> None:
         """SIGUSR2 changes nothing in this version, and does not end the process."""
         self.send(signal.SIGUSR2)
-        self.assertEqual((self.site.drains, self.reactor.stopped), ([], 0))
+        self.assertEqual(self.site.told, [])

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from balancer.admin.control_verbs import Desk
 from balancer.admin.service import AdminService
 from balancer.check.service import CheckService
 from balancer.config.schema import Claim
@@ -25,8 +26,11 @@ from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
 from balancer.site.build import build_pool, configured, named, pool_settings, timing
 from balancer.site.context import Context
+from balancer.site.control import ControlPort
 from balancer.site.names import Names
 from balancer.site.plan import Makers, Plan, PoolPlan
+from balancer.site.sections import DEFAULT_CONTROL
+from balancer.wire.bind import CannotBind
 
 log = Logger()
 
@@ -49,10 +53,12 @@ class Live:
     makers: Makers
     site: Any
     names: Names
+    desk: Desk
     plan: Plan | None = field(default=None, init=False)
     balancers: dict[str, IBalancer] = field(factory=dict, init=False)
     checks: dict[str, CheckService] = field(factory=dict, init=False)
     admin: AdminService | None = field(default=None, init=False)
+    control: ControlPort | None = field(default=None, init=False)
     leaving: set[IBalancer] = field(factory=set, init=False)
     """Balancers that are no more in the site file, while they drain."""
 
@@ -77,6 +83,7 @@ class Change:
     live: Live
     plan: Plan
     _bound: tuple[Claim, ...] = field(default=(), init=False)
+    _control: ControlPort | None = field(default=None, init=False)
     _pools: dict[str, PoolChange] = field(factory=dict, init=False)
     _balancers: dict[str, IBalancer] = field(factory=dict, init=False)
     _prepared: list[IPrepared] = field(factory=list, init=False)
@@ -87,6 +94,7 @@ class Change:
         """See `Live.preparing`."""
         live, context = self.live, self.live.context
         self._bound = context.listeners.bind(self.plan.claims)
+        self._control = self._prepare_control()
         now = context.reactor.seconds()
         for pool in self.plan.pools:
             yield
@@ -115,6 +123,8 @@ class Change:
         """Drop everything that was prepared."""
         for prepared in self._prepared:
             prepared.abandon()
+        if self._control is not None and self._control is not self.live.control:
+            self._control.close()
         self.live.context.listeners.release(self._bound)
         self.live.context.coming = {}
 
@@ -144,6 +154,7 @@ class Change:
         for key, balancer in gone.items():
             self._retire(key, balancer)
         self._commit_admin()
+        self._commit_control()
         context.listeners.keep(self.plan.claims)
         live.names.follow(
             [each for change in self._pools.values() for each in named(change.plan, change.pool)]
@@ -190,6 +201,31 @@ class Change:
         if where is not None:
             live.admin = AdminService(live.site, live.context.listener(where.host, where.port))
             live.admin.setServiceParent(live.site)
+
+    def _prepare_control(self) -> ControlPort | None:
+        live, path = self.live, self.plan.site.control
+        if live.control is not None and live.control.path == path:
+            return live.control
+        if path is None:
+            return None
+        try:
+            return ControlPort.bind(live.context.reactor, path)
+        except CannotBind as error:
+            if path != DEFAULT_CONTROL:
+                raise
+            # Nobody asked for this path; a second balancer in the same directory works without.
+            log.warn("lbctl has no way in: {error}; set control in [site]", error=error)
+            return None
+
+    def _commit_control(self) -> None:
+        live, new = self.live, self._control
+        old, live.control = live.control, new
+        if old is new:
+            return
+        if old is not None:
+            old.retire(new)
+        if new is not None and new.service is None:
+            new.serve(live.desk).setServiceParent(live.site)
 
     def _retire(self, key: str, balancer: IBalancer) -> None:
         """It accepts no more, finishes what it has within `drain-timeout`, and ends."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
@@ -26,8 +26,10 @@ from balancer.pool.server import Server
 from balancer.site import diff
 from balancer.site.files import loading
 from balancer.site.plan import BadSite, Plan
-from balancer.site.service import SiteService
 from balancer.wire.bind import CannotBind
+
+if TYPE_CHECKING:
+    from balancer.site.service import SiteService
 
 SLICE_SECONDS = 0.01
 """How long slices are done in one turn: a fifth of what a turn may last."""
@@ -61,14 +63,11 @@ def in_slices(reactor: IReactorTime, slices: Slices[T]) -> Deferred[T]:
 
 @implementer(IOperator)
 class Operations:
-    """See `IOperator`. `stop` ends the process in good order."""
+    """See `IOperator`."""
 
-    def __init__(
-        self, reactor: IReactorTime, site: SiteService, stop: Callable[[], object]
-    ) -> None:
+    def __init__(self, reactor: IReactorTime, site: SiteService) -> None:
         self._reactor = reactor
         self._site = site
-        self._stop = stop
         self._reloading = False
 
     # -- site files
@@ -148,7 +147,7 @@ class Operations:
 
     def drain(self, server: str) -> Mapping[str, Any]:
         if server == "site":
-            self._stop()
+            self._site.leave()
             return {"server": "site", "state": "draining"}
         return self._change(server, lambda pool, found: pool.drain(found))
 

@@ -5,6 +5,7 @@ contract that this version does not have. Pure: it reads texts and gives values.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -147,6 +148,19 @@ def ejection(text: str) -> Ejection:
 _positive = duration_within("1ms", "366d")
 
 
+MAX_CONTROL = 107
+"""Bytes of a unix socket's path: what sockaddr_un holds (unix(7))."""
+
+DEFAULT_CONTROL = "run/lb.sock"
+
+
+def control_path(text: str) -> str:
+    """The path of a unix socket. One without a file has no permissions, so it is refused."""
+    if text.startswith("@") or len(os.fsencode(path(text))) > MAX_CONTROL:
+        raise Unreadable(f"a path of at most {MAX_CONTROL} bytes")
+    return text
+
+
 @frozen
 class SiteSettings:
     """`[site]`: what holds for all of it."""
@@ -169,7 +183,12 @@ class SiteSettings:
         default="info",
         help="The least level that is logged.",
     )
-    control: str | None = option(path, later=True, help="The unix socket for lbctl.")
+    control: str | None = option(
+        or_off(control_path),
+        default=DEFAULT_CONTROL,
+        help="The unix socket for lbctl; `off` for none. Who may write to the file may operate the "
+        "balancer: its mode is 0660.",
+    )
     workers: str = option(
         free_text, default="off", later=True, help="How many processes carry traffic."
     )

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from balancer.admin.control_verbs import Desk
 from balancer.config.slices import Slices, finish
 from balancer.interfaces import ISite, Published, Snapshot
 from balancer.pool.pool import Pool
@@ -21,6 +22,7 @@ from balancer.site.context import Context
 from balancer.site.listeners import Listeners
 from balancer.site.live import Live, drained
 from balancer.site.names import Names
+from balancer.site.operations import Operations
 from balancer.site.plan import Makers, Plan
 from balancer.site.registry import Registry
 from balancer.site.status import name_of, snapshot
@@ -45,6 +47,7 @@ class SiteService(MultiService):
         super().__init__()
         self._reactor = reactor
         self._draining: Deferred[None] | None = None
+        self._left = False
         self.started = time.time()
         registry = Registry({}, {})
         wheel = Wheel(reactor.seconds())
@@ -52,7 +55,9 @@ class SiteService(MultiService):
         self._names = Names(reactor)
         self._ticker = Ticker(reactor, wheel)
         self._turns: deque[Pool] = deque()
-        self.live = Live(self.context, makers, self, self._names)
+        self.operations = Operations(reactor, self)
+        desk = Desk(self, self.operations, reactor.seconds)
+        self.live = Live(self.context, makers, self, self._names, desk)
         registry.subscribe(_log_event)
         self._ticker.every(self._tick)
         self.follow(plan)
@@ -102,6 +107,20 @@ class SiteService(MultiService):
             self.context.listeners.close_unowned()
         return self._draining
 
+    def leave(self) -> None:
+        """Drain, then stop the reactor; called again, stop it at once."""
+        if self.draining:
+            log.info("stopping without waiting any longer")
+            self._stop_reactor()
+            return
+        self.drain().addBoth(lambda _: self._stop_reactor())
+
+    def _stop_reactor(self) -> None:
+        # Twisted's reactors raise when they are stopped twice.
+        if not self._left:
+            self._left = True
+            self._reactor.stop()
+
     @property
     def draining(self) -> bool:
         """Whether the site is on its way out."""
@@ -115,6 +134,8 @@ class SiteService(MultiService):
     def _stopped(self, result: object) -> object:
         self._ticker.stop()
         self.context.listeners.close()
+        if self.live.control is not None:
+            self.live.control.close()
         self.context.close_logs()
         return result
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,6 +14,7 @@ from balancer.interfaces import PrepareError
 from balancer.site.diff import changes, refused
 from balancer.site.plan import Makers, Plan, read
 from balancer.site.service import SiteService
+from balancer.wire.bind import CannotBind
 from tests.site.test_service import TEXT, GateMaker, NeverMaker
 from tests.wire.reactors import StillReactor
 
@@ -117,6 +122,54 @@ class FollowTests(ReloadTestCase):
         for _ in range(10):
             self.reactor.advance(1)
         self.assertFalse(self.site.healthy())
+
+
+class ControlTests(ReloadTestCase):
+    """The control socket follows the site file."""
+
+    def with_control(self, path: object) -> str:
+        """The site with a control socket at `path`."""
+        return TEXT.replace("control = off", f"control = {path}")
+
+    def place(self) -> Path:
+        """Somewhere for a socket: a short path, the kernel takes 107 bytes."""
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        return Path(directory) / "lb.sock"
+
+    def test_comes_and_goes(self) -> None:
+        """A reload opens it with mode 0660, and another one closes it and removes its file."""
+        self.start()
+        path = self.place()
+        self.follow(self.with_control(path))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o660)
+        self.follow(TEXT)
+        self.assertFalse(path.exists())
+
+    def test_moves(self) -> None:
+        """A changed path moves it."""
+        self.start()
+        first, second = self.place(), self.place()
+        self.follow(self.with_control(first))
+        self.follow(self.with_control(second))
+        self.assertEqual((first.exists(), second.exists()), (False, True))
+        self.site.stopService()
+        self.assertFalse(second.exists())
+
+    def test_failed_reload(self) -> None:
+        """A reload that fails leaves no socket behind."""
+        path = self.place()
+        text = self.with_control(path) + "fault = broken\n"
+        self.assertRaises(PrepareError, self.follow, text)
+        self.assertFalse(path.exists())
+
+    def test_taken(self) -> None:
+        """A path that somebody named and that is in use fails the reload."""
+        path = self.place()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen()
+            self.assertRaises(CannotBind, self.follow, self.with_control(path))
 
 
 class ChangesTests(ReloadTestCase):

@@ -129,6 +129,7 @@ TEXT = """
 [site]
 name = here
 admin = off
+control = off
 drain-timeout = 10s
 [pool app]
 servers = a 127.0.0.1:1
@@ -215,6 +216,32 @@ class SiteTests(SynchronousTestCase):
         self.maker.made["two"].drained.callback(None)
         self.successResultOf(drained)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_leave(self) -> None:
+        """Leaving drains first and stops the reactor when that is done, once."""
+        site = self.site()
+        stops = self.stops()
+        site.leave()
+        self.assertEqual((self.maker.done[-1], stops), ("drain two", []))
+        for gate in self.maker.made.values():
+            gate.drained.callback(None)
+        self.assertEqual(stops, ["stop"])
+
+    def test_leave_twice(self) -> None:
+        """Asked a second time, it stops at once, and the end of the drain is no second stop."""
+        site = self.site()
+        stops = self.stops()
+        site.leave()
+        site.leave()
+        self.assertEqual(stops, ["stop"])
+        self.reactor.advance(11)
+        self.assertEqual(stops, ["stop"])
+
+    def stops(self) -> list[str]:
+        """Has one entry for each time that the reactor is stopped from now on."""
+        stops: list[str] = []
+        self.patch(self.reactor, "stop", lambda: stops.append("stop"))
+        return stops
 
     def test_drain_twice(self) -> None:
         """Draining again is the same drain."""
