@@ -1,7 +1,7 @@
 """
 A stream under TLS: OpenSSL reads and writes the socket itself, and says what it waits for.
 
-Knows `ssl`'s sockets; nothing of certificates or of who counts handshakes.
+Knows `ssl`'s sockets. How it begins is in `shaking`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from cryptography import x509
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import INegotiated, IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -24,9 +22,8 @@ from balancer.wire.address import SocketAddress
 from balancer.wire.descriptor import Descriptor
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.outgoing import JOIN_LIMIT
-from balancer.wire.reasons import DONE, failure
-from balancer.wire.stream import Stream, nobody
-from balancer.wire.tls_reasons import CLOSED, explain
+from balancer.wire.shaking import Shaking
+from balancer.wire.tls_reasons import CLOSED
 
 #: Plain bytes of one record at most (RFC 8446 5.1). OpenSSL reads one at a time, and with room for
 #: all of it leaves nothing behind that the kernel would not tell of.
@@ -35,17 +32,11 @@ RECORD = 16 * 1024
 #: Plain bytes given to OpenSSL at once: what does not fit the socket is encrypted all the same.
 WRITE_SIZE = JOIN_LIMIT
 
-_log = Logger("balancer.wire")
-
 
 @implementer(INegotiated)
-class TlsStream(Stream):
+class TlsStream(Shaking):
     """
-    A `Stream` whose bytes travel under TLS 1.2 or 1.3.
-
-    `start` begins the handshake; when it is over, `shaken(stream, "")` is called and the protocol
-    is connected, or `shaken(stream, reason)` is called and the protocol never hears of it. How long
-    that may take is the owner's to bound, by `give_up`.
+    A `Stream` whose bytes travel under TLS 1.2 or 1.3, once the handshake is done.
 
     What differs from a plain stream:
 
@@ -61,19 +52,7 @@ class TlsStream(Stream):
     - An aborted connection, or one that ends with bytes in the queue, sends no close_notify.
     """
 
-    __slots__ = (
-        "_established",
-        "_goodbye",
-        "_read_waits",
-        "_shaken",
-        "_tls",
-        "_waits_for_gap",
-        "_wanted",
-        "_write_waits",
-        "negotiated",
-        "server_name",
-        "session_reused",
-    )
+    __slots__ = ("_goodbye", "_read_waits", "_waits_for_gap", "_wanted", "_write_waits")
 
     def __init__(
         self,
@@ -83,11 +62,7 @@ class TlsStream(Stream):
         addresses: tuple[SocketAddress, SocketAddress],
         shaken: Callable[[TlsStream, str], None],
     ) -> None:
-        """`addresses` are ours and the peer's; `sock` does not block and hides no ragged end."""
-        super().__init__(reactor, sock, protocol, *addresses)
-        self._tls = sock
-        self._shaken: Callable[[TlsStream, str], None] | None = shaken
-        self._established = False
+        super().__init__(reactor, sock, protocol, addresses, shaken)
         # A write that waits until something can be read, and the other way round: a message of the
         # handshake kind (a ticket, KeyUpdate) is under way.
         self._write_waits = False
@@ -97,80 +72,6 @@ class TlsStream(Stream):
         # Whether close_notify has gone out, and whether it waits until nothing is to be read.
         self._goodbye = False
         self._waits_for_gap = False
-        #: What ALPN agreed on, or None.
-        self.negotiated: bytes | None = None
-        #: Which server the client asked for, as it wrote it; at the client's side None.
-        self.server_name: str | None = None
-        #: Whether an earlier session spared the full handshake.
-        self.session_reused = False
-
-    # The handshake
-
-    def start(self) -> None:
-        """Begin the handshake; the client's side speaks first."""
-        self.setTcpNoDelay(True)
-        self._start_reading()
-        if not self._tls.server_side:
-            self.shake()
-
-    def shake(self) -> None:
-        """Take the handshake as far as it goes now."""
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self._stop_writing()
-            Descriptor._start_reading(self)
-        except ssl.SSLWantWriteError:
-            Descriptor._stop_reading(self)
-            self._start_writing()
-        except (OSError, ValueError) as error:
-            self.give_up(explain(error, self._tls.server_hostname or ""))
-        else:
-            self._stop_writing()
-            self._connect()
-
-    def give_up(self, reason: str) -> None:
-        """End a handshake in progress; harmless afterwards."""
-        shaken, self._shaken = self._shaken, None
-        if shaken is not None:
-            # Before the owner looks, so that descriptor and memory are free by then.
-            protocol, self.protocol = self.protocol, nobody
-            super().connectionLost(DONE)
-            self.protocol = protocol
-            shaken(self, reason)
-            self.protocol = nobody
-
-    def _connect(self) -> None:
-        tls = self._tls
-        protocol = tls.selected_alpn_protocol()
-        self.negotiated = None if protocol is None else protocol.encode()
-        self.server_name = getattr(tls, "server_name", None)
-        self.session_reused = bool(tls.session_reused)
-        self._established = True
-        Descriptor._start_reading(self)
-        shaken, self._shaken = self._shaken, None
-        try:
-            if shaken is not None:
-                shaken(self, "")
-            self.protocol.makeConnection(self)
-        except Exception:  # noqa: BLE001  # the reactor's edge: nobody above owns the socket
-            _log.failure("{protocol} raised when it was connected", protocol=self.protocol)
-            self.connectionLost(failure())
-
-    @property
-    def version(self) -> str:
-        """`TLSv1.3` or `TLSv1.2`."""
-        return self._tls.version() or ""
-
-    @property
-    def negotiatedProtocol(self) -> bytes | None:
-        """As INegotiated has it."""
-        return self.negotiated
-
-    def getPeerCertificate(self) -> x509.Certificate | None:
-        """The peer's certificate, if it gave one and it was asked for."""
-        der = self._tls.getpeercert(binary_form=True)
-        return None if der is None else x509.load_der_x509_certificate(der)
 
     # Reading
 
@@ -349,13 +250,6 @@ class TlsStream(Stream):
             pass
         self._goodbye = True
         return True
-
-    def readConnectionLost(self, reason: Failure) -> None:
-        """The peer has sent its close_notify; or the reactor saw a hang-up in the handshake."""
-        if self._established:
-            super().readConnectionLost(reason)
-        else:
-            self.give_up(CLOSED)
 
     def connectionLost(self, reason: Failure) -> None:
         """Close the socket and tell producer and protocol why; again is harmless."""
