@@ -78,7 +78,7 @@ class _Status(_Page):
     content_type = b"application/json"
 
     def page(self, request: Request) -> bytes:
-        return json.dumps(self._site.snapshot().status, indent=1).encode() + b"\n"
+        return json.dumps(self._site.snapshot().status).encode() + b"\n"
 
 
 def tree(site: ISite) -> Resource:

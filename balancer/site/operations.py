@@ -63,11 +63,12 @@ def in_slices(reactor: IReactorTime, slices: Slices[T]) -> Deferred[T]:
 
 @implementer(IOperator)
 class Operations:
-    """See `IOperator`."""
+    """See `IOperator`. `path` is the site file's, absolute: twistd may change directory."""
 
-    def __init__(self, reactor: IReactorTime, site: SiteService) -> None:
+    def __init__(self, reactor: IReactorTime, site: SiteService, path: str) -> None:
         self._reactor = reactor
         self._site = site
+        self._path = path
         self._reloading = False
 
     # -- site files
@@ -101,7 +102,7 @@ class Operations:
         return done.addBoth(self._reloaded)
 
     def _reload(self) -> Slices[Mapping[str, Any]]:
-        plan = yield from self._sound(self._site.plan.path)
+        plan = yield from self._sound(self._path)
         made = self._changes(plan)
         try:
             yield from self._site.following(plan)
@@ -113,7 +114,7 @@ class Operations:
         self._reloading = False
         if not isinstance(result, Failure):
             count = len(result["changes"])
-            log.info("reloaded {path}: {count} changes", path=self._site.plan.path, count=count)
+            log.info("reloaded {path}: {count} changes", path=self._path, count=count)
             for change in result["changes"]:
                 log.info("{change}", change=change)
             return result

@@ -4,6 +4,7 @@ The site at work: one service that holds all others, and ends them in the order 
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ class SiteService(MultiService):
         self._names = Names(reactor)
         self._ticker = Ticker(reactor, wheel)
         self._turns: deque[Pool] = deque()
-        self.operations = Operations(reactor, self)
+        self.operations = Operations(reactor, self, os.path.abspath(plan.path))
         desk = Desk(self, self.operations, reactor.seconds)
         self.live = Live(self.context, makers, self, self._names, desk)
         registry.subscribe(_log_event)

@@ -26,7 +26,7 @@ class OperationsTests(ReloadTestCase):
         self.file = Path(self.mktemp())
         self.file.write_text(TEXT)
         self.site = SiteService(self.reactor, self.load(), self.makers)
-        self.operator = Operations(self.reactor, self.site)
+        self.operator = Operations(self.reactor, self.site, str(self.file))
 
     def load(self) -> Any:
         """The plan of the file."""
