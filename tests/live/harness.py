@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -36,6 +37,9 @@ STOP_WITHIN = 15.0
 
 TEST_WITHIN = 90
 """Seconds that one test may last in all."""
+
+COMPLAINT = re.compile(r"^.*(?:#critical\]|Unhandled|Traceback).*$", re.MULTILINE)
+"""A line that no balancer may log, whatever is done to it: something raised."""
 
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -213,17 +217,32 @@ class LiveTestCase(SynchronousTestCase):
         return process
 
     def twistd(self, site: Path, *options: str, foreground: bool = True,
-               name: str = "balancer") -> Process:
-        """`twistd [-n] lb --config SITE [OPTIONS]` of the checkout, in the test's directory."""
+               name: str = "balancer", wrap: Sequence[str] = ()) -> Process:
+        """
+        `twistd [-n] lb --config SITE [OPTIONS]` of the checkout, in the test's directory.
+
+        `wrap` is a command that ends by becoming the one that follows it, such as `env`. The test
+        fails if anything raises in the log.
+        """
         pidfile = self.directory / f"{name}.pid"
-        command = [str(TWISTD), f"--pidfile={pidfile}"]
+        command = [*wrap, str(TWISTD), f"--pidfile={pidfile}"]
+        logs = [self.directory / f"{name}.log", self.directory / f"{name}.twistd.log"]
+        self.addCleanup(self._nothing_raised, logs)  # runs after the process has ended
         if foreground:
             command.append("-n")
         else:
-            command.append(f"--logfile={self.directory / (name + '.twistd.log')}")
+            command.append(f"--logfile={logs[1]}")
             self.addCleanup(self._kill_daemon, pidfile)
         return self.start([*command, "lb", "--config", str(site), *options], name,
                           PYTHONPATH=str(ROOT))
+
+    def _nothing_raised(self, logs: Sequence[Path]) -> None:
+        """Fails with the whole log when a line of it says that something raised."""
+        for log in logs:
+            text = log.read_text(errors="replace") if log.exists() else ""
+            found = COMPLAINT.search(text)
+            if found:
+                raise AssertionError(f"{log.name} has {found[0]!r}\n{text[-8000:]}")
 
     def _kill_daemon(self, pidfile: Path) -> None:
         """A daemonized twistd has left its parent and group: only its pidfile names it."""
@@ -237,9 +256,10 @@ class LiveTestCase(SynchronousTestCase):
         path.write_text(Template(text).substitute(values))
         return path
 
-    def balancer(self, text: str, *ports: int, **values: object) -> Process:
+    def balancer(self, text: str, *ports: int, wrap: Sequence[str] = (),
+                 **values: object) -> Process:
         """The balancer with the site file `text`, once it works on `ports`."""
-        process = self.twistd(self.site_file(text, **values))
+        process = self.twistd(self.site_file(text, **values), wrap=wrap)
         process.running(*ports)
         return process
 

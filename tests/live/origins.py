@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -24,6 +25,7 @@ class _Server(ThreadingHTTPServer):
     """A client that resets its connection is no news."""
 
     daemon_threads = True
+    request_queue_size = 1024
 
     def handle_error(self, request: object, client_address: object) -> None:
         if not isinstance(sys.exc_info()[1], ConnectionError):
@@ -38,10 +40,10 @@ class HttpOrigin:
     it answers. Use it in a `with`.
     """
 
-    def __init__(self, name: str, delay: float = 0.0, status: int = 200) -> None:
+    def __init__(self, name: str, delay: float = 0.0, status: int = 200, port: int = 0) -> None:
         self.name, self.delay, self.status = name, delay, status
         self.seen: list[tuple[str, str, dict[str, str]]] = []
-        self._server = _Server((LOOPBACK, 0), self._asked())
+        self._server = _Server((LOOPBACK, port), self._asked())
         self.port: int = self._server.server_address[1]
 
     def _asked(self) -> type[BaseHTTPRequestHandler]:
@@ -128,3 +130,80 @@ class EchoOrigin:
             with suppress(OSError):  # not connected: it was woken all the same
                 one.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept or recvfrom
             one.close()
+
+
+class RawOrigin:
+    """
+    A TCP server on a free port that does `behave(connection)` with each connection, in a thread of
+    its own, and closes it afterwards. `connections` counts them; those still open end with it.
+    """
+
+    def __init__(self, behave: Callable[[socket.socket], None]) -> None:
+        self._behave = behave
+        self._listening = socket.create_server((LOOPBACK, 0), backlog=1024)
+        self.port: int = self._listening.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self.connections = 0
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return  # closed by __exit__
+            self.connections += 1
+            self._open.add(connection)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            try:
+                self._behave(connection)
+            except OSError:
+                pass  # the peer reset it
+            finally:
+                self._open.discard(connection)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        for one in (self._listening, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits
+        self._listening.close()
+
+
+def head_of(connection: socket.socket) -> bytes:
+    """Read the head of a request; what came of it, and after it, when the peer ended early."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = connection.recv(65536)
+        if not more:
+            break
+        data += more
+    return data
+
+
+def one_by_one(connection: socket.socket, data: bytes, pause: float = 1.0) -> None:
+    """Send `data` a byte at a time."""
+    for byte in data:
+        time.sleep(pause)
+        connection.sendall(bytes((byte,)))
+
+
+def child(name: str, port: int) -> list[str]:
+    """The command of an HttpOrigin in a process of its own, so that it can be killed or stopped."""
+    return [sys.executable, "-m", "tests.live.origins", name, str(port)]
+
+
+def main(name: str, port: str) -> None:
+    """Serve until somebody ends the process."""
+    with HttpOrigin(name, port=int(port)):
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
