@@ -7,7 +7,7 @@ Third parties write against this module alone: a kind is an `IBalancerMaker`, a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -61,10 +61,13 @@ class Published:
 
 @frozen
 class Snapshot:
-    """The site at one moment: `status` is what `/api/status` shows, ready for JSON."""
+    """
+    The site at one moment: `status` is what `/api/status` shows, ready for JSON. `metrics` are made
+    while they are iterated over, once: for thousands of servers that is worth several turns.
+    """
 
     status: Mapping[str, Any]
-    metrics: tuple[Metric, ...]
+    metrics: Iterable[Metric]
 
 
 class IPrepared(Interface):

@@ -6,7 +6,7 @@ Pure: it gets what the site counted and gives bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from attrs import frozen
@@ -28,19 +28,26 @@ class _Collected:
         yield from self.families
 
 
-def families(metrics: Iterable[Metric]) -> tuple[Family, ...]:
-    """One family for each name: balancers of one kind bring the same names with other labels."""
+def exposing(metrics: Iterable[Metric]) -> Generator[bytes, None, None]:
+    """
+    The text that `/metrics` answers, in pieces: a slice of work each, some of them empty.
+
+    There is one family for each name, though balancers of one kind bring the same names with other
+    labels: so all are gathered first.
+    """
     by_name: dict[str, Family] = {}
     for metric in metrics:
+        yield b""
         name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
         family = by_name.setdefault(name, Family(name, metric.help, metric.kind))
         ending = "_total" if metric.kind == "counter" else ""
         for sample in metric.samples:
             family.add_sample(name + (sample.suffix or ending), dict(sample.labels), sample.value)
-    return tuple(by_name.values())
+    for family in by_name.values():
+        registry: Any = _Collected((family,))
+        yield generate_latest(registry)
 
 
 def exposition(metrics: Iterable[Metric]) -> bytes:
-    """The text that `/metrics` answers."""
-    registry: Any = _Collected(families(metrics))
-    return generate_latest(registry)
+    """All of it."""
+    return b"".join(exposing(metrics))

@@ -5,16 +5,24 @@ The status API: `/healthz`, `/metrics`, `/api/status`. It reads the site and cha
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Iterable
 
 from twisted.application.service import Service
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
 
-from balancer.admin.metrics import CONTENT_TYPE, exposition
+from balancer.admin.metrics import CONTENT_TYPE, exposing
 from balancer.interfaces import ISite
 from balancer.wire.listener import Listener
+from balancer.wire.slices import in_slices
 from balancer.wire.stock import serve
+
+log = Logger()
 
 IDLE_TIMEOUT = 60
 """Seconds that a kept-alive admin connection may be silent."""
@@ -67,28 +75,65 @@ class _Health(_Page):
         return ("no server is up for " + ", ".join(down) + "\n").encode()
 
 
-class _Metrics(_Page):
+class _LongPage(_Page):
+    """A page that takes work in proportion to the site: made in slices, over several turns."""
+
+    def __init__(self, site: ISite, reactor: IReactorTime) -> None:
+        super().__init__(site)
+        self._reactor = reactor
+
+    def render_GET(self, request: Request) -> int:
+        super().render_GET(request)
+        making = in_slices(self._reactor, self._making(request))
+        request.notifyFinish().addErrback(lambda _: making.cancel())
+        making.addErrback(_ended_early)
+        return NOT_DONE_YET
+
+    def _making(self, request: Request) -> Generator[None, None, None]:
+        for piece in self.pieces():
+            if piece:
+                request.write(piece)
+            yield
+        request.finish()
+
+    def pieces(self) -> Iterable[bytes]:
+        """The page, a slice of work for each piece."""
+        raise NotImplementedError
+
+    def page(self, request: Request) -> bytes:
+        return b""
+
+
+def _ended_early(failure: Failure) -> None:
+    """The client left, which needs no word; anything else is ours."""
+    if failure.check(CancelledError) is None:
+        log.failure("an admin page could not be made", failure=failure)
+
+
+class _Metrics(_LongPage):
     content_type = CONTENT_TYPE
 
-    def page(self, request: Request) -> bytes:
-        return exposition(self._site.snapshot().metrics)
+    def pieces(self) -> Iterable[bytes]:
+        return exposing(self._site.snapshot().metrics)
 
 
-class _Status(_Page):
+class _Status(_LongPage):
     content_type = b"application/json"
 
-    def page(self, request: Request) -> bytes:
-        return json.dumps(self._site.snapshot().status).encode() + b"\n"
+    def pieces(self) -> Iterable[bytes]:
+        status = self._site.snapshot().status
+        yield b""
+        yield json.dumps(status).encode() + b"\n"
 
 
-def tree(site: ISite) -> Resource:
+def tree(site: ISite, reactor: IReactorTime) -> Resource:
     """The resources of the API."""
     root = Resource()
     api = Resource()
-    api.putChild(b"status", _Status(site))
+    api.putChild(b"status", _Status(site, reactor))
     root.putChild(b"", _Page(site))
     root.putChild(b"healthz", _Health(site))
-    root.putChild(b"metrics", _Metrics(site))
+    root.putChild(b"metrics", _Metrics(site, reactor))
     root.putChild(b"api", api)
     return root
 
@@ -102,5 +147,8 @@ class AdminService(Service):
 
     def startService(self) -> None:
         super().startService()
-        serve(self._listener, _QuietSite(tree(self._site), timeout=IDLE_TIMEOUT))
+        serve(
+            self._listener,
+            _QuietSite(tree(self._site, self._listener.reactor), timeout=IDLE_TIMEOUT),
+        )
         self._listener.start()

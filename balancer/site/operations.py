@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
@@ -27,38 +27,14 @@ from balancer.site import diff
 from balancer.site.files import loading
 from balancer.site.plan import BadSite, Plan
 from balancer.wire.bind import CannotBind
+from balancer.wire.slices import in_slices
 
 if TYPE_CHECKING:
     from balancer.site.service import SiteService
 
-SLICE_SECONDS = 0.01
-"""How long slices are done in one turn: a fifth of what a turn may last."""
-
 MAX_WEIGHT = 256
 
 log = Logger()
-
-T = TypeVar("T")
-
-
-def in_slices(reactor: IReactorTime, slices: Slices[T]) -> Deferred[T]:
-    """Do the work `slices` between other work; fires with its result."""
-    done: Deferred[T] = Deferred()
-
-    def go_on() -> None:
-        enough = reactor.seconds() + SLICE_SECONDS
-        try:
-            while reactor.seconds() < enough:
-                next(slices)
-        except StopIteration as stop:
-            done.callback(stop.value)
-        except BaseException:  # noqa: BLE001 - the reactor's edge: the Deferred tells
-            done.errback(Failure())
-        else:
-            reactor.callLater(0, go_on)
-
-    go_on()
-    return done
 
 
 @implementer(IOperator)

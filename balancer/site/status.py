@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from balancer import __version__
@@ -33,12 +33,14 @@ def snapshot(site: SiteService) -> Snapshot:
         },
         "events": [event_status(event) for event in list(registry.events)[-SHOWN_EVENTS:]],
     }
-    metrics: list[Metric] = [
-        *site_metrics(registry.pools, site.context.listeners.all_tcp(), _long_turns(site))
-    ]
-    for balancer in live.balancers.values():
-        metrics.extend(balancer.metrics())
-    return Snapshot(status, tuple(metrics))
+    return Snapshot(status, _metrics(site))
+
+
+def _metrics(site: SiteService) -> Iterator[Metric]:
+    listeners = site.context.listeners.all_tcp()
+    yield from site_metrics(site.context.registry.pools, listeners, _long_turns(site))
+    for balancer in site.live.balancers.values():
+        yield from balancer.metrics()
 
 
 def name_of(plan: Plan) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
@@ -50,7 +51,7 @@ class Pages(SynchronousTestCase):
     def ask(self, line: str) -> tuple[int, bytes]:
         """Status and body of the answer to a request."""
         transport = StringTransport()
-        channel = Site(tree(self.site)).buildProtocol(None)
+        channel = Site(tree(self.site, Clock())).buildProtocol(None)
         assert channel is not None
         channel.makeConnection(transport)
         channel.dataReceived(f"{line} HTTP/1.0\r\nHost: x\r\n\r\n".encode())

@@ -11,9 +11,10 @@ from zope.interface.verify import verifyObject
 from balancer.config.slices import Slices
 from balancer.interfaces import IOperator, NotDone
 from balancer.site.files import load
-from balancer.site.operations import SLICE_SECONDS, Operations, in_slices
+from balancer.site.operations import Operations
 from balancer.site.plan import Plan
 from balancer.site.service import SiteService
+from balancer.wire.slices import SLICE_SECONDS
 from tests.site.test_reload import ReloadTestCase
 from tests.site.test_service import TEXT
 
@@ -157,25 +158,3 @@ class OperationsTests(ReloadTestCase):
         self.assertIn("did you mean 'one'?", str(error))
         error = self.assertRaises(NotDone, self.operator.explain, "gate", "one", {})
         self.assertIn("not in this version", str(error))
-
-
-class SlicesTests(ReloadTestCase):
-    """Long work between other work."""
-
-    def test_spread(self) -> None:
-        """Work that takes longer than a slice goes on in later turns."""
-        ticks = []
-
-        def work() -> Any:
-            for n in range(5):
-                ticks.append(n)
-                self.reactor.rightNow += SLICE_SECONDS
-                yield
-            return "done"
-
-        asked = in_slices(self.reactor, work())
-        self.assertEqual(ticks, [0])
-        for _ in range(5):
-            self.reactor.advance(0)
-        self.assertEqual(self.successResultOf(asked), "done")
-        self.assertEqual(ticks, [0, 1, 2, 3, 4])
