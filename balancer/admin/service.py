@@ -54,7 +54,7 @@ class _Page(Resource):
         super().__init__()
         self._site = site
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> bytes | int:
         request.setHeader(b"Content-Type", self.content_type)
         request.setHeader(b"Cache-Control", b"no-store")
         return self.page(request)
