@@ -1,0 +1,46 @@
+"""Who reads the wall clock: nobody who waits, so that it may be set at any time."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+
+WALL = {"time.time", "datetime.now", "datetime.utcnow", "datetime.today", "date.today",
+        "time.localtime", "time.gmtime", "time.ctime", "time.strftime"}
+
+READS_WALL = {
+    "check/service.py": "when a check was made, for people",
+    "demo/answers.py": "the Date field",
+    "http/service.py": "the Date field and the log's dates",
+    "relay/tcp/service.py": "the log's dates",
+    "relay/udp/service.py": "the log's dates",
+    "site/context.py": "when an event was, for people",
+    "site/service.py": "since when the site runs, for people",
+    "wire/certificates.py": "whether a certificate has expired",
+}
+
+
+class WallClockTests(SynchronousTestCase):
+    """Who reads the wall clock."""
+
+    def test_readers(self) -> None:
+        """Only what people read has dates: everything that waits uses the monotonic clock."""
+        found = {str(path.relative_to(ROOT / "balancer"))
+                 for path in (ROOT / "balancer").rglob("*.py") if _reads(path)}
+        self.assertEqual(found, READS_WALL.keys())
+
+
+def _reads(path: Path) -> bool:
+    """Whether the module calls or names a function that reads the wall clock."""
+    for each in ast.walk(ast.parse(path.read_text())):
+        if isinstance(each, ast.Attribute) and ast.unparse(each).endswith(tuple(WALL)):
+            return True
+        if isinstance(each, ast.ImportFrom) and any(
+                f"{each.module}.{name.name}" in (*WALL, "email.utils.formatdate")
+                for name in each.names):
+            return True
+    return False
