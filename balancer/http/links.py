@@ -63,6 +63,11 @@ class Links:
         if self._out:
             self.drop()
 
+    def retire(self) -> None:
+        """Keep none any more, whatever becomes of the server; others take the place of these."""
+        self._out = True
+        self.drop()
+
     def drop(self) -> None:
         """Close all of them."""
         idle, self.idle = self.idle, []

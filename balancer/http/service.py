@@ -45,6 +45,7 @@ from balancer.interfaces import (
 )
 from balancer.limit.counts import Counts
 from balancer.limit.rates import Rates
+from balancer.pool.events import Moved
 from balancer.wire import room
 from balancer.wire.connect import connect
 from balancer.wire.listener import Listener
@@ -348,15 +349,17 @@ class HttpBalancer(Service):
     # -- verdicts
 
     def _happened(self, published: Published) -> None:
-        """A verdict changed: a server that is out keeps no connections."""
-        target = self._targets.get(published.pool)
-        if target is None or target.pool is None:
+        """A verdict changed: a server that is out keeps no connections, nor does one that is
+        elsewhere now."""
+        target, event = self._targets.get(published.pool), published.event
+        if target is None:
             return
         for server, links in list(target.links.items()):
-            if server.key == published.event.server:
-                links.verdict_changed()
-            if server not in target.pool.servers:
-                links.drop()
+            if server.key != event.server:
+                continue
+            links.verdict_changed()
+            if server.state == "removed" or isinstance(event, Moved):
+                links.retire()
                 del target.links[server]
 
     # -- what it tells

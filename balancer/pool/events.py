@@ -113,6 +113,19 @@ class WasRemoved:
         return f"{self.server} was removed, {self.in_flight} in flight may end"
 
 
+@frozen
+class Moved:
+    """The server's DNS name stands for another address: new work goes there, and what is in flight
+    ends where it is."""
+
+    server: str
+    address: str = ""
+
+    def text(self) -> str:
+        """The event in a few words for the log."""
+        return f"{self.server} moved to {self.address}"
+
+
 Event = (
     WentUp
     | WentDown
@@ -123,6 +136,7 @@ Event = (
     | WasReadmitted
     | WasAdded
     | WasRemoved
+    | Moved
 )
 
 

@@ -22,8 +22,10 @@ from balancer.check.service import CheckService
 from balancer.config.schema import Claim
 from balancer.config.slices import Slices
 from balancer.interfaces import IBalancer, ICheck, IPrepared
+from balancer.pool.events import Moved
 from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
+from balancer.pool.server import Server
 from balancer.site.build import build_pool, configured, named, pool_settings, timing
 from balancer.site.context import Context
 from balancer.site.control import ControlPort
@@ -61,6 +63,14 @@ class Live:
     control: ControlPort | None = field(default=None, init=False)
     leaving: set[IBalancer] = field(factory=set, init=False)
     """Balancers that are no more in the site file, while they drain."""
+
+    def __attrs_post_init__(self) -> None:
+        self.names.moved = self._moved
+
+    def _moved(self, server: Server) -> None:
+        pool = self.context.registry.pools.get(server.key.partition("/")[0])
+        if pool is not None:
+            self.context.publish(pool, [Moved(server.key, str(server.address))])
 
     def preparing(self, plan: Plan) -> Slices[Change]:
         """

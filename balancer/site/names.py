@@ -9,7 +9,10 @@ server answers at, so that its check fails and says so.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -30,6 +33,10 @@ RESOLVE_INTERVAL = 30.0
 THREADS = 4
 """Look-ups at once: a resolver that hangs must not need more."""
 
+START_PATIENCE = 5.0
+"""Seconds that the start waits for all look-ups together: a resolver that hangs takes 10 s for each
+name, and a start that hangs is worse than a server that is down a moment longer."""
+
 UNRESOLVED = literal("0.0.0.0", 0)
 """The address of a name that was never resolved: nobody listens at port 0."""
 
@@ -48,11 +55,34 @@ def look_up(endpoint: Endpoint) -> Address:
     return literal(str(found[0][4][0]), endpoint.port)
 
 
+Answers = SimpleQueue[tuple[Endpoint, Address | OSError]]
+
+
+def look_up_all(endpoints: Iterable[Endpoint], answers: Answers) -> None:
+    """Look up one after the other; a thread's work."""
+    for endpoint in endpoints:
+        try:
+            answers.put((endpoint, look_up(endpoint)))
+        except OSError as error:
+            answers.put((endpoint, error))
+
+
 @define(eq=False)
 class Names:
-    """Keeps the addresses of named servers fresh while it is started."""
+    """
+    Keeps the addresses of named servers fresh while it is started.
+
+    `moved(server)` is called when a server that had an address has another one. `ask` looks a name
+    up beside the reactor; threads do by default.
+    """
 
     _reactor: IWireReactor
+    moved: Callable[[Server], object] = field(default=lambda server: None, kw_only=True)
+    _ask_for: Callable[[Endpoint], Deferred[Address]] | None = field(
+        default=None, alias="ask", kw_only=True
+    )
+    _patience: float = field(default=START_PATIENCE, init=False)
+    _failing: set[Endpoint] = field(factory=set, init=False)
     _named: tuple[Named, ...] = field(default=(), init=False)
     _found: dict[Endpoint, Address] = field(factory=dict, init=False)
     _asking: set[Endpoint] = field(factory=set, init=False)
@@ -67,20 +97,36 @@ class Names:
         return dict(self._found)
 
     def look_up_now(self, endpoints: Iterable[Endpoint]) -> None:
-        """Ask for the DNS names among `endpoints` and wait: only before the reactor runs."""
-        for endpoint in endpoints:
-            if endpoint.is_literal or endpoint in self._found:
-                continue
+        """Ask for the DNS names among `endpoints` and wait, for `START_PATIENCE` over all calls:
+        only before the reactor runs. What does not come in time is asked for again by `start`."""
+        asked = {each for each in endpoints if not each.is_literal and each not in self._found}
+        asked -= self._failing
+        answers: Answers = SimpleQueue()
+        began = time.monotonic()
+        for share in [list(asked)[at::THREADS] for at in range(min(THREADS, len(asked)))]:
+            # A daemon: the end of the process waits for no resolver.
+            Thread(target=look_up_all, args=(share, answers), daemon=True).start()
+        while asked:
+            left = self._patience - (time.monotonic() - began)
             try:
-                self._found[endpoint] = look_up(endpoint)
-            except OSError as error:
-                self._unresolved(Failure(error), endpoint)
+                endpoint, answer = answers.get(timeout=max(0.0, left))
+            except Empty:
+                break
+            asked.discard(endpoint)
+            if isinstance(answer, OSError):
+                self._unresolved(Failure(answer), endpoint)
+            else:
+                self._found[endpoint] = answer
+        self._patience -= time.monotonic() - began
+        for endpoint in asked:
+            self._log.warn("{name} is not resolved yet; it is down", name=endpoint.host)
 
     def follow(self, named: Iterable[Named]) -> None:
         """Keep the addresses of these fresh from now on, and of no others."""
         self._named = tuple(named)
         wanted = {each.endpoint for each in self._named}
         self._found = {name: address for name, address in self._found.items() if name in wanted}
+        self._failing &= wanted
         if self._started:
             self._ask(wanted - self._found.keys())
 
@@ -106,12 +152,7 @@ class Names:
     def _ask(self, endpoints: set[Endpoint]) -> None:
         for endpoint in endpoints - self._asking:
             self._asking.add(endpoint)
-            asked: Deferred[Address] = deferToThreadPool(
-                self._reactor,  # type: ignore[arg-type]  # LeanReactor is IReactorFromThreads too
-                self._pool_of_threads(),
-                look_up,
-                endpoint,
-            )
+            asked = (self._ask_for or self._ask_a_thread)(endpoint)
             asked.addBoth(self._answered, endpoint)
             asked.addCallbacks(
                 self._resolved,
@@ -119,6 +160,15 @@ class Names:
                 callbackArgs=(endpoint,),
                 errbackArgs=(endpoint,),
             )
+
+    def _ask_a_thread(self, endpoint: Endpoint) -> Deferred[Address]:
+        asked: Deferred[Address] = deferToThreadPool(
+            self._reactor,  # type: ignore[arg-type]  # LeanReactor is IReactorFromThreads too
+            self._pool_of_threads(),
+            look_up,
+            endpoint,
+        )
+        return asked
 
     def _pool_of_threads(self) -> ThreadPool:
         if self._threads is None:
@@ -132,21 +182,22 @@ class Names:
 
     def _resolved(self, address: Address, endpoint: Endpoint) -> None:
         self._found[endpoint] = address
+        if endpoint in self._failing:
+            self._failing.discard(endpoint)
+            self._log.info("{name} resolves again", name=endpoint.host)
         for named in self._named:
             if named.endpoint == endpoint and named.server.address != address:
-                self._log.info(
-                    "{server}: {name} is now {address}",
-                    server=named.server.key,
-                    name=endpoint.host,
-                    address=address,
-                )
                 named.server.address = address
+                self.moved(named.server)
 
     def _unresolved(self, failure: Failure, endpoint: Endpoint) -> None:
         failure.trap(OSError)
+        if endpoint in self._failing:
+            return  # said already
+        self._failing.add(endpoint)
         self._log.warn(
             "{name} does not resolve ({reason}); {so}",
             name=endpoint.host,
-            reason=failure.getErrorMessage(),
+            reason=getattr(failure.value, "strerror", None) or failure.getErrorMessage(),
             so=f"it keeps {self._found[endpoint]}" if endpoint in self._found else "it is down",
         )

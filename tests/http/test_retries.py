@@ -7,6 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.http.links import MAX_IDLE
+from balancer.pool.events import Moved
+from balancer.wire.address import literal
 from tests.http.world import World, pool_of, request, response, status_of
 
 POST = request("POST", "/", "Content-Length: 2", body=b"ab")
@@ -228,6 +230,24 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual((server.closing, server2.closing), ("close", ""))
         server2.receive(response())
         self.assertEqual((status_of(client2.take()), server2.closing), (200, "close"))
+
+    def test_moved_server(self) -> None:
+        """When a server's name stands for another address its idle connections are closed; one at
+        work ends where it is, and is not kept. New requests go to the new address."""
+        world = self.world()
+        client, server = world.asked(request())
+        client2, server2 = world.asked(request())
+        server.receive(response())
+        moved = world.pool.servers[0]
+        moved.address = literal("10.0.0.9", 80)
+        world.context.publish(world.pool, [Moved(moved.key, str(moved.address))])
+        self.assertEqual((server.closing, server2.closing), ("close", ""))
+        server2.receive(response())
+        self.assertEqual((status_of(client2.take()), server2.closing), (200, "close"))
+        world.attempts.clear()
+        client.receive(request())
+        self.assertEqual([attempt.address for attempt in world.attempts], [moved.address])
+        world.server().receive(response())
 
     def test_drained_server(self) -> None:
         """A server that drains loses its idle connections."""

@@ -40,10 +40,11 @@ class HttpOrigin:
     it answers. Use it in a `with`.
     """
 
-    def __init__(self, name: str, delay: float = 0.0, status: int = 200, port: int = 0) -> None:
+    def __init__(self, name: str, delay: float = 0.0, status: int = 200, port: int = 0,
+                 host: str = LOOPBACK) -> None:
         self.name, self.delay, self.status = name, delay, status
         self.seen: list[tuple[str, str, dict[str, str]]] = []
-        self._server = _Server((LOOPBACK, port), self._asked())
+        self._server = _Server((host, port), self._asked())
         self.port: int = self._server.server_address[1]
 
     def _asked(self) -> type[BaseHTTPRequestHandler]:
