@@ -16,7 +16,7 @@ from balancer.http.dates import Dates
 from balancer.http.figures import Figures
 from balancer.http.head import RequestReader, ResponseReader
 from balancer.http.keys import KeyOf
-from balancer.http.log import Formatter
+from balancer.http.log import Lines
 from balancer.http.routes import Redirect, RedirectToHttps
 from balancer.http.table import Table
 from balancer.limit.counts import Counts
@@ -81,8 +81,7 @@ class Front:
         "idle_timeout",
         "left",
         "limited",
-        "log_line",
-        "log_write",
+        "log",
         "max_body",
         "name",
         "new_answer_reader",
@@ -136,8 +135,7 @@ class Front:
         self.answer_reader = ResponseReader()
         self.only: Target | None = None
         self.table: Table[Target]
-        self.log_write: Callable[[bytes], None] | None = None
-        self.log_line: Formatter
+        self.log: Lines | None = None
         self.pages: dict[int, Answer] = {}
         self.rates: Rates | None = None
         self.per_source: Counts | None = None

@@ -94,6 +94,11 @@ def patterns(max_fields: int) -> Patterns:
     )
 
 
+# The beginning of a request in origin form up to its target, as in `patterns(...).request`.
+ASKS: Final = re.compile(
+    rb"(?!CONNECT |TRACE )(%b{1,%d}+) (/%b{0,%d}+)" % (TOKEN, MAX_METHOD, TARGET, MAX_TARGET - 1)
+)
+
 FIELD: Final = re.compile(rb"\r\n([^:]++):[ \t]*+([^\r]*+)")
 """One field of a block that was found sound; the value may have blanks after it."""
 

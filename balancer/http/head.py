@@ -155,7 +155,7 @@ class RequestReader:
         end = stop + 2
         raw = data[:end]
         return RequestHead(
-            end, raw, method, target, 1, host, length or 0, keep_alive, out, value
+            end, raw, method, target, 1, host, length or 0, keep_alive, out, value, mark=m.end(2)
         )
 
     def _long(self, data: bytes, trusted: bool) -> RequestHead | None:

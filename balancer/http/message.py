@@ -10,7 +10,11 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from balancer.http.grammar import ASKS
+
 CHUNKED_FIELD: Final = b"Transfer-Encoding: chunked\r\n"
+
+_asks = ASKS.fullmatch
 
 
 @lru_cache(maxsize=1024)
@@ -43,18 +47,25 @@ class RequestHead:
 
     `out`: the head to send on, as HTTP/1.1, ending with the last field's CRLF: append fields and
     CRLF.
+
+    `mark`: in a head that the short way took, the offset in both `raw` and `out` at which the
+    target ends; else 0. `quotes` is the log's: what it says of the fields, as long as they stay.
     """
 
     __slots__ = (
+        "_block",
+        "_rest",
         "end",
         "expect",
         "forwarded_for",
         "host",
         "keep_alive",
         "length",
+        "mark",
         "method",
         "minor",
         "out",
+        "quotes",
         "raw",
         "target",
         "upgrade",
@@ -74,6 +85,7 @@ class RequestHead:
         forwarded_for: bytes | None = None,
         expect: bool = False,
         upgrade: bytes = b"",
+        mark: int = 0,
     ) -> None:
         self.end = end
         self.raw = raw
@@ -87,6 +99,46 @@ class RequestHead:
         self.forwarded_for = forwarded_for
         self.expect = expect
         self.upgrade = upgrade
+        self.mark = mark
+        self.quotes: bytes | None = None
+        self._block = b""
+        self._rest: bytes | None = None
+
+    def remember(self) -> None:
+        """Make ready for `renew`. Only for heads with a `mark` and no body."""
+        mark = self.mark
+        block = self._block = self.raw[mark:]
+        # `out` ends before the blank line; mostly nothing else was cut.
+        rest = self.out[mark:]
+        self._rest = None if rest == block[:-2] else rest
+
+    def renew(self, data: bytes, max_head: int) -> bool:
+        """
+        Become the head that `data` is, if `data` is one whole head that differs from this one in
+        method and target alone; False, and nothing has changed, if it is not, or may not be.
+
+        A client says the same of itself with each request of a connection. Then one comparison
+        takes the place of reading all of it again, which takes five times as long.
+        """
+        block = self._block
+        end = len(data)
+        if end > max_head or not data.endswith(block):
+            return False
+        # The block was found sound from the target to the blank line, and no byte of a target is
+        # one of a line's end: so this blank line is the first one, and nothing comes behind it.
+        asked = _asks(data, 0, end - len(block))
+        if asked is None:
+            return False
+        self.method, self.target = asked.groups()
+        self.raw = data
+        self.end = end
+        rest = self._rest
+        self.out = data[:-2] if rest is None else asked[0] + rest
+        return True
+
+    def forget(self) -> None:
+        """Keep no more than `renew` needs: many connections are at rest."""
+        self.raw = self.out = b""
 
     @property
     def line(self) -> bytes:

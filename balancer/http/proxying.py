@@ -397,9 +397,11 @@ class Proxying:
             microseconds = int((now - self.read_at) * 1e6)
             figures.microseconds += microseconds
             figures.histogram[microseconds.bit_length()] += 1
-        if front.log_write is not None:
-            front.log_write(front.log_line(self, now))
-        self.head = None
+        if front.log is not None:
+            front.log.add(self, now)
+        if self.head is not None:
+            self.head.forget()
+            self.head = None
         self.held = b""
         self._target = None
         self.server = None

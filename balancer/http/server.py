@@ -7,7 +7,7 @@ Knows the framing of answers, and hands every decision about the request to the 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from balancer.http.links import Links
     from balancer.wire.stream import Stream
 
+MOST_REMEMBERED: Final = 2048
+"""Bytes of an answer's head that is remembered, to be compared with the next one."""
+
 MAX_INTERIM: Final = 32
 """Interim (1xx) answers to one request: servers send one or two."""
 
@@ -37,6 +40,10 @@ class ServerConnection:
         "_interims",
         "_reader",
         "_reusable",
+        "_seen",
+        "_seen_as",
+        "_seen_by",
+        "_seen_for",
         "_streaming",
         "answers",
         "client",
@@ -57,6 +64,12 @@ class ServerConnection:
         self._interims = 0
         self._reader: ResponseReader | None = None
         self._reusable = True
+        # The last answer's head as it came, as it was read, the method of its request, and what
+        # made its reader (settings that are taken anew bring another).
+        self._seen: bytes | None = None
+        self._seen_as: ResponseHead
+        self._seen_for = b""
+        self._seen_by: Any = None
         self._streaming = False
 
     # -- IProtocol
@@ -91,7 +104,19 @@ class ServerConnection:
             # Nobody asked: whatever it is, the next answer would be taken for another's.
             self.close()
         elif client.phase == ASKED:
-            self._head(client, data)
+            seen = self._seen
+            request = client.head
+            if (
+                seen is not None
+                and data.startswith(seen)
+                and not self._buffer
+                and request is not None
+                and request.method == self._seen_for
+                and client.front.new_answer_reader is self._seen_by
+            ):
+                self._answer(client, self._seen_as, data)
+            else:
+                self._head(client, data)
         elif client.phase == ANSWERING:
             self._piece(client, data)
         elif client.tunnel is not None:
@@ -153,6 +178,10 @@ class ServerConnection:
                 if reader is not None:
                     self._reader = None
                 if head.status >= 200:
+                    if head.end <= MOST_REMEMBERED:
+                        self._seen, self._seen_as = data[: head.end], head
+                        self._seen_for = request.method
+                        self._seen_by = client.front.new_answer_reader
                     self._answer(client, head, data)
                     return
                 data = data[head.end :]

@@ -28,7 +28,7 @@ from balancer.http.front import UNLIMITED, Front, Target
 from balancer.http.head import RequestReader, ResponseReader
 from balancer.http.keys import key_of
 from balancer.http.links import LinkTable
-from balancer.http.log import formatter
+from balancer.http.log import lines
 from balancer.http.metrics import metrics
 from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, Route, ToPool
 from balancer.http.settings import HttpSettings
@@ -144,10 +144,12 @@ class HttpBalancer(Service):
             settings.head_timeout, settings.idle_timeout, settings.response_timeout
         )
         front.pages = prepared.pages
-        front.log_write = None
-        if prepared.log_file is not None:
-            front.log_line = formatter(settings.log_format, self._name, front.dates)
-            front.log_write = prepared.log_file.write
+        log_file = prepared.log_file
+        if front.log is not None:
+            front.log.close()
+        front.log = None
+        if log_file is not None:
+            front.log = lines(settings.log_format, self._name, front.dates, log_file)
         for connection in front.connections:
             connection.settings_changed()
         self._take_listeners(prepared.listeners)
@@ -345,6 +347,8 @@ class HttpBalancer(Service):
         for target in self._targets.values():
             for links in target.links.values():
                 links.drop()
+        if self.front.log is not None:
+            self.front.log.close()
 
     # -- verdicts
 

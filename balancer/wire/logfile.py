@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Callable
 from errno import EAGAIN, ENXIO
 
 from twisted.logger import Logger
@@ -43,6 +44,7 @@ class LogFile:
         self._dropped_told = 0
         self._pending: list[bytes] = []
         self._size = 0
+        self._sources: list[Callable[[], None]] = []
         self._seldom = Seldom(LOG_INTERVAL)
         self._place: _Place | None = None
         if path != "-":
@@ -58,8 +60,20 @@ class LogFile:
         self._size = size
         self._pending.append(line)
 
+    def attach(self, source: Callable[[], None]) -> None:
+        """Call `source` at the beginning of each flush: who makes lines in batches writes the rest
+        of them then. It must not raise."""
+        self._sources.append(source)
+
+    def detach(self, source: Callable[[], None]) -> None:
+        """Call it no more; it need not be known."""
+        if source in self._sources:
+            self._sources.remove(source)
+
     def flush(self, now: float) -> None:
         """Give all that waits to the kernel, or as much of it as it takes."""
+        for source in self._sources:
+            source()
         if not self._pending:
             return
         data = b"".join(self._pending)

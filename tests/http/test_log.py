@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.http.dates import Dates
 from balancer.http.figures import Figures
 from balancer.http.head import RequestReader
-from balancer.http.log import formatter, quoted, timers
+from balancer.http.log import BATCH, formatter, lines, quoted, timers
 from balancer.http.message import RequestHead
+from tests.http.world import FakeLog
 
 
 def head_of(data: bytes) -> RequestHead:
@@ -160,3 +161,45 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual((seconds["1.048576"], seconds["67.108864"], seconds["+Inf"]), (5, 5, 6))
         values = list(seconds.values())
         self.assertEqual(values, sorted(values))
+
+
+class BatchTests(SynchronousTestCase):
+    """Lines of the combined form are made in batches."""
+
+    def setUp(self) -> None:
+        self.log = FakeLog()
+        self.written = self.log._lines
+        self.now = 100.031
+        self.dates = Dates(lambda: 971186100 + self.now)
+        self.lines = lines("combined", "web", self.dates, self.log)
+
+    def test_bound(self) -> None:
+        """A batch is written when it is full; the lines say what was noted, in order."""
+        for index in range(BATCH):
+            self.assertEqual(self.written, [])
+            self.lines.add(Entry(status=index), 100.031)
+        self.assertEqual(len(self.written), BATCH)
+        plain = formatter("combined", "web", self.dates)
+        self.assertEqual(self.written[7], plain(Entry(status=7), 100.031))
+
+    def test_date(self) -> None:
+        """A line bears the time of its request's end, however late it is made."""
+        self.lines.add(Entry(), 100.031)
+        self.now = 109.031
+        self.lines.add(Entry(), 109.031)
+        self.assertEqual([line[27:35] for line in self.log.lines], [b"13:56:40", b"13:56:49"])
+
+    def test_close(self) -> None:
+        """Closing writes what was held back; later lines are written at once."""
+        self.lines.add(Entry(), 100.0)
+        self.lines.close()
+        self.assertEqual((len(self.written), self.log.sources), (1, []))
+        self.lines.add(Entry(), 100.0)
+        self.assertEqual(len(self.written), 2)
+
+    def test_others(self) -> None:
+        """The other forms are written line by line."""
+        json_lines = lines("json", "web", self.dates, self.log)
+        json_lines.add(Entry(), 100.0)
+        json_lines.close()
+        self.assertEqual(len(self.written), 1)

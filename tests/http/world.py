@@ -212,13 +212,29 @@ class FakeListener:
 
 @define(eq=False)
 class FakeLog:
-    """A log in memory."""
+    """A log in memory, flushed whenever it is looked at."""
 
-    lines: list[bytes] = field(factory=list)
+    _lines: list[bytes] = field(factory=list)
+    sources: list[Callable[[], None]] = field(factory=list)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """All lines."""
+        for source in self.sources:
+            source()
+        return self._lines
 
     def write(self, line: bytes) -> None:
         """Keep the line."""
-        self.lines.append(line)
+        self._lines.append(line)
+
+    def attach(self, source: Callable[[], None]) -> None:
+        """Another source."""
+        self.sources.append(source)
+
+    def detach(self, source: Callable[[], None]) -> None:
+        """One source less."""
+        self.sources.remove(source)
 
 
 @implementer(IContext)

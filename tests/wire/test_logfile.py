@@ -117,6 +117,24 @@ class LogFileTests(Case):
         self.assertEqual(self.read(), b"12345678\n" * 2 + b"again\n")
 
 
+    def test_sources(self) -> None:
+        """Who holds lines back writes them when the log is flushed, until it is detached."""
+        log = LogFile(self.path)
+        held = [b"one\n", b"two\n", b"three\n"]
+
+        def source() -> None:
+            log.write(held.pop(0))
+
+        log.attach(source)
+        log.flush(0.0)
+        self.assertEqual(self.read(), b"one\n")
+        log.reopen(0.1)
+        log.detach(source)
+        log.detach(source)
+        log.close(0.2)
+        self.assertEqual(self.read(), b"one\ntwo\n")
+
+
 class SlowReaderTests(Case):
     """A reader that does not keep up never holds the reactor up."""
 
