@@ -33,6 +33,7 @@ GLUE_MODULES = {
     "balancer.http.proxying",
     "balancer.http.server",
     "balancer.http.tunnel",
+    "balancer.http.uploading",
 }
 
 # A core gets bytes and `now`, and asks nobody.
