@@ -33,6 +33,7 @@ from balancer.check.flight import (
 )
 from balancer.check.interfaces import IServerCheck
 from balancer.check.schedule import Schedule, Timing
+from balancer.check.turnstile import Turnstile
 from balancer.interfaces import ICheck
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
@@ -44,8 +45,9 @@ __all__ = ["AT_ONCE", "CheckService", "Timing"]
 AT_ONCE = 512
 """Probes of one pool in progress, each with a descriptor; the others wait for their turn."""
 
-STARTS_PER_TURN = 64
-"""Probes begun in one reactor turn: at some 100 us each, well below the 50 ms of a turn."""
+LATE_PER_TURN = 64
+"""Probes of one pool ended in one turn because they are late: a verdict may follow from each, and
+whoever hears of it does some work."""
 
 MOST_SCHEDULES = 16
 """How many times servers may come before the grids of all are spread anew: each has a cost at every
@@ -135,7 +137,7 @@ class CheckService(Service):
     At most one probe of a server is in progress: one that hangs is cancelled at the timeout and has
     failed. Servers in maintenance are not probed. Each result goes to `pool.record`, and what that
     returns to `publish`, in the same turn. There is one delayed call, however many servers there
-    are. `wall` gives the Unix time for people.
+    are. `wall` gives the Unix time for people; `turnstile` is shared by the services of all pools.
     """
 
     _log = Logger()
@@ -149,6 +151,7 @@ class CheckService(Service):
         publish: Publish,
         random: Random,
         wall: Callable[[], float] = time.time,
+        turnstile: Turnstile | None = None,
     ) -> None:
         self._reactor = reactor
         self._pool = pool
@@ -156,6 +159,7 @@ class CheckService(Service):
         self._publish = publish
         self._random = random
         self._wall = wall
+        self._turnstile = turnstile or Turnstile(reactor, AT_ONCE)
         self._results: dict[Server, Result] = {}
         self._numbers = count()
         self._use(check)
@@ -190,6 +194,8 @@ class CheckService(Service):
         if self._call is not None:
             self._call.cancel()
         flights = list(self._flights.values())
+        self._turnstile.forget(self)
+        self._turnstile.leave(len(flights))
         self._clear()
         for flight in flights:
             flight.cancel()
@@ -235,6 +241,7 @@ class CheckService(Service):
             del self._servers[number]
             flight = self._flights.pop(number, None)
             if flight is not None:
+                self._turnstile.leave()
                 try:
                     flight.cancel()
                 except Exception:  # noqa: BLE001 - checks are plugins, and a reload must go on
@@ -256,7 +263,7 @@ class CheckService(Service):
         if self._flights:
             due = min(due, next(iter(self._flights.values())).deadline)
         if self._waiting and len(self._flights) < self._at_once:
-            due = now
+            self._turnstile.ask(self)
         if due == math.inf:
             return
         if self._call is None:
@@ -269,35 +276,40 @@ class CheckService(Service):
         self._call = None
         try:
             self._end_late(self._reactor.seconds())
-            self._begin_due(self._reactor.seconds())
+            self._gather_due(self._reactor.seconds())
         finally:
             self._arm()
 
     def _end_late(self, now: float) -> None:
-        while self._flights:
-            flight = next(iter(self._flights.values()))
-            if flight.deadline > now:
+        for _ in range(LATE_PER_TURN):
+            flight = next(iter(self._flights.values()), None)
+            if flight is None or flight.deadline > now:
                 return
             flight.cancel()
             # One that does not end when it is cancelled is left to itself.
             self._ended(flight, False, _no_answer(flight))
 
-    def _begin_due(self, now: float) -> None:
+    def _gather_due(self, now: float) -> None:
         while (index := self._schedule.pop(now)) is not None:
             if self._servers[index].state == "maint":
                 self._schedule.put(index, now, now, pending=False)
             else:
                 self._waiting.append(index)
-        for _ in range(STARTS_PER_TURN):
-            if not self._waiting or len(self._flights) >= self._at_once:
-                return
-            self._begin(self._waiting.popleft(), now)
+
+    def begin_one(self) -> bool:
+        """Begin the probe that waits longest, if one may begin: for the turnstile."""
+        if not self.running or not self._waiting or len(self._flights) >= self._at_once:
+            return False
+        self._begin(self._waiting.popleft(), self._reactor.seconds())
+        self._arm()
+        return True
 
     # -- probes
 
     def _begin(self, index: int, now: float) -> None:
         server = self._servers[index]
         flight = self._flights[index] = Flight(index, now, now + self._timing.timeout)
+        self._turnstile.enter()
         try:
             deferred = self._probe(server, target_of(server.address, self._timing.port))
         except Exception:  # noqa: BLE001 - checks are plugins: one that raises has failed
@@ -358,6 +370,7 @@ class CheckService(Service):
     def _put_back(self, flight: Flight, now: float) -> None:
         # Whoever heard of the event may have stopped us meanwhile.
         if self._flights.pop(flight.index, None) is flight:
+            self._turnstile.leave()
             pending = self._pool.pending(self._servers[flight.index])
             self._schedule.put(flight.index, flight.started, now, pending)
             self._arm()

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from balancer.admin.control_verbs import Desk
 from balancer.admin.service import AdminService
 from balancer.check.service import CheckService
+from balancer.check.turnstile import Turnstile
 from balancer.config.schema import Claim
 from balancer.config.slices import Slices
 from balancer.interfaces import IBalancer, ICheck, IPrepared
@@ -32,6 +33,7 @@ from balancer.site.control import ControlPort
 from balancer.site.names import Names
 from balancer.site.plan import Makers, Plan, PoolPlan
 from balancer.site.sections import DEFAULT_CONTROL
+from balancer.wire import room
 from balancer.wire.bind import CannotBind
 
 log = Logger()
@@ -61,10 +63,12 @@ class Live:
     checks: dict[str, CheckService] = field(factory=dict, init=False)
     admin: AdminService | None = field(default=None, init=False)
     control: ControlPort | None = field(default=None, init=False)
+    turnstile: Turnstile = field(init=False)
     leaving: set[IBalancer] = field(factory=set, init=False)
     """Balancers that are no more in the site file, while they drain."""
 
     def __attrs_post_init__(self) -> None:
+        self.turnstile = Turnstile(self.context.reactor, room.checks())
         self.names.moved = self._moved
 
     def _moved(self, server: Server) -> None:
@@ -198,6 +202,7 @@ class Change:
                 timing(change.plan),
                 context.publish,
                 random.Random(),
+                turnstile=live.turnstile,
             )
             service.setServiceParent(live.site)
 

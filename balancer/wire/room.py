@@ -24,6 +24,9 @@ so many requests in flight has no processor left for more."""
 SHARE_OF_PAIRS: Final = 0.45
 """The share that both ends of relayed connections may have, counted in pairs."""
 
+SHARE_OF_CHECKS: Final = 0.1
+"""The share that health checks of servers that hang may have."""
+
 
 def raise_limit() -> None:
     """Take as many descriptors as the hard limit allows: what shells and systemd set as the soft
@@ -42,6 +45,11 @@ def clients() -> int:
 def pairs() -> int:
     """How many connections fit that each have one to a server for as long as they last."""
     return max(1, round(soft_limit() * SHARE_OF_PAIRS))
+
+
+def checks() -> int:
+    """How many health checks may be in progress, each with a descriptor."""
+    return max(1, min(MOST_LEFT, round(soft_limit() * SHARE_OF_CHECKS)))
 
 
 def soft_limit() -> int:

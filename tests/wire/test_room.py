@@ -24,17 +24,17 @@ class RoomTests(SynchronousTestCase):
         """With few descriptors, each client and each pair finds one for its server, and some are
         left for checks, logs and the operator."""
         self.limits(1024, 1024)
-        self.assertEqual((room.clients(), room.pairs()), (461, 461))
+        self.assertEqual((room.clients(), room.pairs(), room.checks()), (461, 461, 102))
 
     def test_large(self) -> None:
         """With many, clients may have all but some thousand."""
         self.limits(20000, 20000)
-        self.assertEqual((room.clients(), room.pairs()), (15904, 9000))
+        self.assertEqual((room.clients(), room.pairs(), room.checks()), (15904, 9000, 2000))
 
     def test_least(self) -> None:
         """One fits always."""
         self.limits(1, 1)
-        self.assertEqual((room.clients(), room.pairs()), (1, 1))
+        self.assertEqual((room.clients(), room.pairs(), room.checks()), (1, 1, 1))
 
     def test_unlimited(self) -> None:
         """No limit is none."""
