@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from typing import Final
+
+from attrs import frozen
 
 from balancer.check.service import Timing
+from balancer.config.slices import Slices
 from balancer.config.values import Endpoint
 from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
@@ -16,6 +20,18 @@ from balancer.site.names import UNRESOLVED, Named
 from balancer.site.plan import PoolPlan
 from balancer.site.sections import PoolSection, ServerLine
 from balancer.wire.address import Address, literal
+
+LINES_A_SLICE: Final = 200
+"""Lines of `servers` in one slice: some 3 ms."""
+
+
+@frozen
+class Lines:
+    """The lines of `servers` with their addresses; `names` are the places of those whose address
+    is that of a DNS name."""
+
+    servers: Configured
+    names: tuple[int, ...]
 
 
 def pool_settings(plan: PoolPlan) -> PoolSettings:
@@ -59,16 +75,20 @@ def timing(plan: PoolPlan) -> Timing:
     )
 
 
-def configured(plan: PoolPlan, before: Mapping[Endpoint, Address]) -> Configured:
+def configuring(plan: PoolPlan, before: Mapping[Endpoint, Address]) -> Slices[Lines]:
     """The lines of `servers`, each with its address: `before` has those found for DNS names."""
-    return [(server_settings(line), _address(line, before)) for line in plan.settings.servers]
-
-
-def _address(line: ServerLine, before: Mapping[Endpoint, Address]) -> Address:
-    endpoint = line.endpoint
-    if endpoint.is_literal:
-        return literal(endpoint.host, endpoint.port)
-    return before.get(endpoint, UNRESOLVED)
+    found, names = [], []
+    for at, line in enumerate(plan.settings.servers):
+        if at % LINES_A_SLICE == 0:
+            yield
+        endpoint = line.endpoint
+        if endpoint.is_literal:
+            address = literal(endpoint.host, endpoint.port)
+        else:
+            address = before.get(endpoint, UNRESOLVED)
+            names.append(at)
+        found.append((server_settings(line), address))
+    return Lines(found, tuple(names))
 
 
 def build_pool(plan: PoolPlan, servers: Configured, now: float) -> Pool:
@@ -76,8 +96,7 @@ def build_pool(plan: PoolPlan, servers: Configured, now: float) -> Pool:
     return Pool(pool_settings(plan), servers, now, random.Random())
 
 
-def named(plan: PoolPlan, pool: Pool) -> Iterator[Named]:
+def named(plan: PoolPlan, lines: Lines, pool: Pool) -> Iterator[Named]:
     """The servers of `pool` that have DNS names."""
-    for line, server in zip(plan.settings.servers, pool.servers, strict=True):
-        if not line.endpoint.is_literal:
-            yield Named(server, line.endpoint)
+    for at in lines.names:
+        yield Named(pool.servers[at], plan.settings.servers[at].endpoint)

@@ -6,18 +6,22 @@ other. Pure. `lbctl plan` prints it and a reload carries it out, so that both sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 from attrs import frozen
 
 from balancer.config.schema import Claim, options_of
+from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
 from balancer.site.plan import BalancerPlan, Plan, PoolPlan
 from balancer.site.sections import ServerLine
 
 ONLY_AT_RESTART = frozenset(("workers", "state"))
 """Options of [site] that a reload refuses to change."""
+
+LINES_A_SLICE: Final = 500
+"""Lines of `servers` compared in one slice: some 5 ms."""
 
 
 @frozen
@@ -69,14 +73,21 @@ class Changed:
 Change: TypeAlias = Added | Removed | Changed
 
 
-def changes(old: Plan, new: Plan) -> tuple[Change, ...]:
+def changing(old: Plan, new: Plan) -> Slices[tuple[Change, ...]]:
     """All that a reload from `old` to `new` does, in the order of the site file."""
-    return (
-        *_options("site", old.site, new.site),
-        *_pools(old, new),
-        *_balancers(old, new),
-        *_listeners(old, new),
-    )
+    found: list[Change] = list(_options("site", old.site, new.site))
+    for change in _pools(old, new):
+        if change is None:
+            yield
+        else:
+            found.append(change)
+    yield
+    return (*found, *_balancers(old, new), *_listeners(old, new))
+
+
+def changes(old: Plan, new: Plan) -> tuple[Change, ...]:
+    """The same at once."""
+    return finish(changing(old, new))
 
 
 def refused(old: Plan, new: Plan) -> tuple[str, ...]:
@@ -89,7 +100,8 @@ def refused(old: Plan, new: Plan) -> tuple[str, ...]:
     )
 
 
-def _pools(old: Plan, new: Plan) -> Iterator[Change]:
+def _pools(old: Plan, new: Plan) -> Iterator[Change | None]:
+    """The changes of pools; None after each slice of work."""
     before = {pool.name: pool for pool in old.pools}
     after = {pool.name: pool for pool in new.pools}
     for name in before.keys() - after.keys():
@@ -97,23 +109,26 @@ def _pools(old: Plan, new: Plan) -> Iterator[Change]:
     for name, pool in after.items():
         if name not in before:
             yield Added(f"pool {name}")
-        else:
+        elif before[name].settings != pool.settings:
             yield from _pool(before[name], pool)
+        yield None
 
 
-def _pool(old: PoolPlan, new: PoolPlan) -> Iterator[Change]:
+def _pool(old: PoolPlan, new: PoolPlan) -> Iterator[Change | None]:
     yield from _options(f"pool {new.name}", old.settings, new.settings, without={"servers"})
     before = {line.name: line for line in old.settings.servers}
     after = {line.name: line for line in new.settings.servers}
     for name, line in before.items():
         if name not in after:
             yield Removed(_server(new.name, line))
-    for name, line in after.items():
+    for at, (name, line) in enumerate(after.items()):
+        if at % LINES_A_SLICE == 0:
+            yield None
         was = before.get(name)
         if was is None:
             yield Added(_server(new.name, line))
-        elif was.endpoint != line.endpoint:
-            # A new address makes it a new server.
+        elif (was.endpoint, was.tls) != (line.endpoint, line.tls):
+            # A new address makes it a new server, and so does another way to speak to it.
             yield Removed(_server(new.name, was))
             yield Added(_server(new.name, line))
         else:

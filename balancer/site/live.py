@@ -22,17 +22,25 @@ from balancer.check.service import CheckService
 from balancer.check.turnstile import Turnstile
 from balancer.config.schema import Claim
 from balancer.config.slices import Slices
-from balancer.interfaces import IBalancer, ICheck, IPrepared
+from balancer.interfaces import IBalancer, ICheck, IPrepared, PrepareError
 from balancer.pool.events import Moved
-from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
-from balancer.site.build import build_pool, configured, named, pool_settings, timing
+from balancer.site.build import (
+    Lines,
+    build_pool,
+    configuring,
+    named,
+    pool_settings,
+    timing,
+    trust_anew,
+)
 from balancer.site.context import Context
 from balancer.site.control import ControlPort
-from balancer.site.names import Names
+from balancer.site.names import Named, Names
 from balancer.site.plan import Makers, Plan, PoolPlan
 from balancer.site.sections import DEFAULT_CONTROL
+from balancer.site.trusts import Trusts
 from balancer.wire import room
 from balancer.wire.bind import CannotBind
 
@@ -45,7 +53,7 @@ class PoolChange:
 
     plan: PoolPlan
     pool: Pool
-    servers: Configured
+    lines: Lines
     check: ICheck | None
 
 
@@ -58,6 +66,7 @@ class Live:
     site: Any
     names: Names
     desk: Desk
+    trusts: Trusts = field(factory=Trusts, init=False)
     plan: Plan | None = field(default=None, init=False)
     balancers: dict[str, IBalancer] = field(factory=dict, init=False)
     checks: dict[str, CheckService] = field(factory=dict, init=False)
@@ -101,6 +110,9 @@ class Change:
     _pools: dict[str, PoolChange] = field(factory=dict, init=False)
     _balancers: dict[str, IBalancer] = field(factory=dict, init=False)
     _prepared: list[IPrepared] = field(factory=list, init=False)
+    _problems: list[str] = field(factory=list, init=False)
+    """What `PrepareError`s said: all of it is told at once."""
+    _named: list[Named] = field(factory=list, init=False)
 
     # -- may fail
 
@@ -111,8 +123,7 @@ class Change:
         self._control = self._prepare_control()
         now = context.reactor.seconds()
         for pool in self.plan.pools:
-            yield
-            self._pools[pool.name] = self._prepare_pool(pool, now)
+            self._pools[pool.name] = yield from self._preparing_pool(pool, now)
         context.coming = {name: change.pool for name, change in self._pools.items()}
         for each in self.plan.balancers:
             yield
@@ -120,18 +131,29 @@ class Change:
             if balancer is None:
                 balancer = live.makers.balancers[each.kind].make(each.name, context)
             self._balancers[each.key] = balancer
-            self._prepared.append(balancer.prepare(each.settings))
+            try:
+                self._prepared.append(balancer.prepare(each.settings))
+            except PrepareError as error:
+                self._problems.append(str(error))
+        if self._problems:
+            raise PrepareError("\n".join(self._problems))
 
-    def _prepare_pool(self, plan: PoolPlan, now: float) -> PoolChange:
+    def _preparing_pool(self, plan: PoolPlan, now: float) -> Slices[PoolChange]:
         registry = self.live.context.registry
         present = registry.pools.get(plan.name)
         if self.live.plan is None:
             # A reload must not wait for a resolver: it asks for new names once it is in force.
             self.live.names.look_up_now(line.endpoint for line in plan.settings.servers)
-        servers = configured(plan, self.live.names.known)
-        pool = build_pool(plan, servers, now) if present is None else present
+        trust = None
+        try:
+            trust = self.live.trusts.context(plan)
+        except PrepareError as error:
+            self._problems.append(str(error))
+        lines = yield from configuring(plan, self.live.names.known, trust)
+        yield
+        pool = build_pool(plan, lines.servers, now) if present is None else present
         check = None if plan.check is None else plan.check(self.live.context)
-        return PoolChange(plan, pool, servers, check)
+        return PoolChange(plan, pool, lines, check)
 
     def abandon(self) -> None:
         """Drop everything that was prepared."""
@@ -144,16 +166,27 @@ class Change:
 
     # -- cannot fail
 
+    def committing(self) -> Slices[None]:
+        """
+        Put the plan in force: pool by pool between other work, and then all that uses them at once.
+        """
+        for change in self._pools.values():
+            yield
+            self._commit_pool(change)
+        self._named = []
+        for change in self._pools.values():
+            yield
+            self._named += named(change.plan, change.lines, change.pool)
+        yield
+
     def commit(self) -> None:
-        """Put the plan in force."""
+        """The last step of `committing`, in one turn."""
         live, context = self.live, self.live.context
         # Who is connected to a listener that goes is served.
         context.listeners.accept_waiting()
         gone = {key: each for key, each in live.balancers.items() if key not in self._balancers}
         for name in live.checks.keys() - self._pools.keys():
             live.checks.pop(name).disownServiceParent()
-        for change in self._pools.values():
-            self._commit_pool(change)
         context.registry.know(
             {name: change.pool for name, change in self._pools.items()},
             {balancer.key: balancer.pools for balancer in self.plan.balancers},
@@ -170,16 +203,16 @@ class Change:
         self._commit_admin()
         self._commit_control()
         context.listeners.keep(self.plan.claims)
-        live.names.follow(
-            [each for change in self._pools.values() for each in named(change.plan, change.pool)]
-        )
+        live.trusts.keep(self.plan.pools)
+        live.names.follow(self._named)
         live.plan = self.plan
 
     def _commit_pool(self, change: PoolChange) -> None:
         context = self.live.context
         now = context.reactor.seconds()
         name, pool = change.plan.name, change.pool
-        events = pool.reconfigure(pool_settings(change.plan), change.servers, now)
+        trust_anew(pool, change.lines.servers)
+        events = pool.reconfigure(pool_settings(change.plan), change.lines.servers, now)
         if change.check is None:
             events = [*events, *pool.trust_all(now, down_too=True)]
         if events:

@@ -66,7 +66,8 @@ class Operations:
 
     def _planning(self, path: str) -> Slices[Mapping[str, Any]]:
         plan = yield from self._sound(path)
-        return {"changes": self._changes(plan), "problems": [str(each) for each in plan.warnings]}
+        changes = yield from self._changes(plan)
+        return {"changes": changes, "problems": [str(each) for each in plan.warnings]}
 
     def reload(self) -> Deferred[Mapping[str, Any]]:
         if self._reloading:
@@ -79,11 +80,17 @@ class Operations:
 
     def _reload(self) -> Slices[Mapping[str, Any]]:
         plan = yield from self._sound(self._path)
-        made = self._changes(plan)
+        made = yield from self._changes(plan)
         try:
             yield from self._site.following(plan)
-        except (CannotBind, PrepareError) as error:
+        except CannotBind as error:
             raise NotDone(f"{error}; nothing was changed") from error
+        except PrepareError as error:
+            problems = str(error).splitlines()
+            if len(problems) < 2:
+                raise NotDone(f"{error}; nothing was changed") from error
+            msg = f"{self._path} cannot be put in force; nothing was changed"
+            raise NotDone(msg, problems) from error
         return {"changes": made, "problems": [str(warning) for warning in plan.warnings]}
 
     def _reloaded(self, result: Any) -> Any:
@@ -117,8 +124,9 @@ class Operations:
             raise NotDone(f"{', '.join(options)} can change only at restart; nothing was changed")
         return plan
 
-    def _changes(self, plan: Plan) -> list[str]:
-        return [change.text() for change in diff.changes(self._site.plan, plan)]
+    def _changes(self, plan: Plan) -> Slices[list[str]]:
+        found = yield from diff.changing(self._site.plan, plan)
+        return [change.text() for change in found]
 
     # -- servers
 
@@ -178,7 +186,8 @@ class Operations:
         if len(balancers) == 1:
             return balancers[0].name
         try:
-            port = urlsplit(url).port or 80
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:
             raise NotDone(f"expected a URL such as http://example.org/, got {url!r}") from None
         for each in balancers:

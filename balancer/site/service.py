@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from balancer.admin.control_verbs import Desk
 from balancer.config.slices import Slices, finish
-from balancer.interfaces import ISite, Published, Snapshot
+from balancer.interfaces import ISite, PrepareError, Published, Snapshot
 from balancer.pool.pool import Pool
 from balancer.site.context import Context
 from balancer.site.listeners import Listeners
@@ -75,8 +75,13 @@ class SiteService(MultiService):
         finish(self.following(plan))
 
     def following(self, plan: Plan) -> Slices[None]:
-        """The same in slices."""
+        """The same in slices. Raises PrepareError if the site began to drain meanwhile."""
         change = yield from self.live.preparing(plan)
+        if not self.draining:
+            yield from change.committing()
+        if self.draining:
+            change.abandon()
+            raise PrepareError("the site is draining")
         change.commit()
         self._turns = deque(self.context.registry.pools.values())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -41,8 +43,10 @@ class TurnstileTests(SynchronousTestCase):
     def turn(self) -> None:
         """One turn of the reactor: what it asks for comes in the next one."""
         (call,) = self.clock.getDelayedCalls()
+        turn: Any = call
+        do = turn.func
         call.cancel()
-        call.func(*call.args, **call.kw)
+        do()
 
     def test_some_a_turn(self) -> None:
         """However many pools want to begin, a turn begins so many probes and no more."""
