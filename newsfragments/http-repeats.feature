@@ -1,1 +1,1 @@
-An HTTP connection remembers its last head: one that repeats it is compared instead of read again, and log lines of the combined form are made in batches; a keep-alive request costs half of the CPU time.
+An HTTP connection remembers its last head: one that repeats it is compared instead of read again, answers of a known shape are read by one pattern, and log lines of the combined form are made in batches; a keep-alive request costs about half of the CPU time.

@@ -168,8 +168,9 @@ class Front:
         return reader
 
     def lend_answer_reader(self) -> ResponseReader:
-        """As `lend_reader`, for answers."""
+        """As `lend_reader`, for answers. The next one knows what this one has learned."""
         reader, self.answer_reader = self.answer_reader, self.new_answer_reader()
+        self.answer_reader.shapes = reader.shapes
         return reader
 
     def error(self, code: int, reason: str = "") -> Answer:

@@ -31,6 +31,7 @@ from balancer.http.grammar import (
 )
 from balancer.http.lines import Lines, answer_bounds, request_bounds
 from balancer.http.message import CHUNKED_FIELD, RequestHead, ResponseHead
+from balancer.http.shapes import Shapes
 
 __all__ = [
     "CHUNKED",
@@ -174,13 +175,18 @@ class RequestReader:
 class ResponseReader:
     """
     Reads heads of answers, at most `max_head` bytes and `max_fields` fields. `remove` are
-    lower-case names of fields to cut (never framing ones: ValueError).
+    lower-case names of fields to cut (never framing ones: ValueError). `shapes` may be another
+    reader's of the same arguments, to learn together.
     """
 
-    __slots__ = ("_bounds", "_cut_names", "_lines", "_match", "_watched", "max_head")
+    __slots__ = ("_bounds", "_cut_names", "_lines", "_match", "_watched", "max_head", "shapes")
 
     def __init__(
-        self, max_head: int = 65536, max_fields: int = 256, remove: Collection[bytes] = ()
+        self,
+        max_head: int = 65536,
+        max_fields: int = 256,
+        remove: Collection[bytes] = (),
+        shapes: Shapes | None = None,
     ) -> None:
         cut = _names(remove)
         self.max_head = max_head
@@ -188,6 +194,7 @@ class ResponseReader:
         self._watched = watched(cut, (), _RARE_IN_ANSWERS).finditer
         self._cut_names = any_name(cut)
         self._bounds = answer_bounds(max_head, max_fields)
+        self.shapes = Shapes() if shapes is None else shapes
         self._lines: Lines | None = None
 
     def read(self, data: bytes, method: bytes) -> ResponseHead | None:
@@ -200,6 +207,11 @@ class ResponseReader:
             if not self._lines.advance(data):
                 return None
             self._lines = None
+        if method != b"HEAD":
+            for shape in self.shapes.known:
+                head = shape.read(data, self.max_head)
+                if head is not None:
+                    return head
         m = self._match(data)
         if m is not None and m.end() <= self.max_head:
             return self._short(m, data, method) or self._long(data, method)
@@ -250,7 +262,10 @@ class ResponseReader:
             length = 0
         elif length == UNTIL_CLOSE:
             keep_alive = False
-        return ResponseHead(stop + 2, status, reason or b"", 1, length, keep_alive, out)
+        head = ResponseHead(stop + 2, status, reason or b"", 1, length, keep_alive, out)
+        if status != 304 and method != b"HEAD" and length != UNTIL_CLOSE:
+            self.shapes.saw(m, self._watched, head)
+        return head
 
 
 def _names(remove: Collection[bytes]) -> tuple[bytes, ...]:
