@@ -42,6 +42,10 @@ class Address:
             return f"{self.host}:{self.port}"
         return self.host
 
+    def at(self, address: Address) -> Address:
+        """The same server at another address: how it is connected to stays."""
+        return address
+
     @property
     def is_unix(self) -> bool:
         """Whether this is a unix socket."""

@@ -1,7 +1,7 @@
 """
 Connecting under TLS: whom to trust, and a handshake within the connection's time.
 
-Knows `ssl`'s contexts and `connect`; a name is resolved before it comes here.
+Knows `ssl`'s contexts and `Connecting`; a name is resolved before it comes here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from balancer.wire.address import Address, SocketAddress
 from balancer.wire.certificates import CIPHERS, CannotLoad
-from balancer.wire.connect import ConnectFailed, Connecting
+from balancer.wire.connecting import ConnectFailed, Connecting
 from balancer.wire.deadlines import Wheel
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.pem import Broken, read
@@ -105,6 +105,23 @@ class Trust:
 
     context: ClientContext
     name: str = ""
+
+
+@frozen
+class Secured(Address):
+    """An address that is connected to under TLS; made by `secured`. It says what the plain one
+    says, and equals only one of the same trust."""
+
+    trust: Trust
+
+    def at(self, address: Address) -> Address:
+        """The same server at another address."""
+        return secured(address, self.trust)
+
+
+def secured(address: Address, trust: Trust) -> Secured:
+    """`address`, to be connected to under `trust`."""
+    return Secured(address.family, address.sockaddr, address.host, address.port, trust)
 
 
 def connect_tls(

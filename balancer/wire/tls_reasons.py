@@ -57,9 +57,9 @@ def explain(error: Exception, expected: str = "") -> str:
 def _of_certificate(error: ssl.SSLCertVerificationError, expected: str) -> str:
     code, text = error.verify_code, error.verify_message.lower().rstrip(".")
     if code == _HOSTNAME_MISMATCH:
-        return f"hostname mismatch: expected {expected}"
+        return f"certificate hostname mismatch: expected {expected}"
     if code == _IP_ADDRESS_MISMATCH:
-        return f"address mismatch: expected {expected}"
+        return f"certificate address mismatch: expected {expected}"
     if code in _NO_ISSUER:
         return f"certificate of an unknown issuer ({text})"
-    return text
+    return text if text.startswith("certificate") else f"certificate: {text}"

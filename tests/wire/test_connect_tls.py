@@ -181,8 +181,12 @@ class FailureTest(Case):
     def test_other_name(self) -> None:
         """A certificate for others is refused by what was expected."""
         address = self.serve("b.test")
-        self.assertEqual(self.reason(address, "a.test"), "hostname mismatch: expected a.test")
-        self.assertEqual(self.reason(address), "address mismatch: expected 127.0.0.1")
+        self.assertEqual(
+            self.reason(address, "a.test"), "certificate hostname mismatch: expected a.test"
+        )
+        self.assertEqual(
+            self.reason(address), "certificate address mismatch: expected 127.0.0.1"
+        )
 
     def test_expired(self) -> None:
         """An expired certificate is refused as such."""
