@@ -102,7 +102,7 @@ def makeService(options: Options) -> SiteService:
     except CannotBind as cannot:
         _leave(EXIT_CANNOT_BIND, f"{options.plan.path}: {cannot}")
     except PrepareError as error:
-        _leave(EXIT_BAD_SITE, f"{options.plan.path}: {error}")
+        _leave(EXIT_BAD_SITE, *(f"{options.plan.path}: {line}" for line in str(error).split("\n")))
     live.callWhenRunning(Signals(live, site).install)
     return site
 

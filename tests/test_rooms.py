@@ -31,6 +31,7 @@ GLUE_MODULES = {
     "balancer.http.links",
     "balancer.http.metrics",
     "balancer.http.proxying",
+    "balancer.http.secure",
     "balancer.http.server",
     "balancer.http.tunnel",
     "balancer.http.uploading",

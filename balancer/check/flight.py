@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from balancer.check.interfaces import NotAsked
 from balancer.interfaces import CheckFailed
-from balancer.wire.address import Address, literal
+from balancer.wire.address import Address
 
 LONGEST_REASON = 200
 """Characters kept of what a probe saw: a server must not fill our log or status."""
@@ -105,7 +105,6 @@ def target_of(address: Address, port: int | None) -> Address:
         raise CheckFailed("its name does not resolve")
     if port is None or port == address.port:
         return address
-    sockaddr = address.sockaddr
-    if len(sockaddr) == 4:  # IPv6: keep the scope
-        return evolve(address, port=port, sockaddr=(sockaddr[0], port, *sockaddr[2:]))
-    return literal(address.host, port)
+    # The rest stays: an IPv6 scope, and whether TLS is spoken there.
+    sockaddr: Any = address.sockaddr
+    return evolve(address, port=port, sockaddr=(sockaddr[0], port, *sockaddr[2:]))

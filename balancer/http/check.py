@@ -25,6 +25,7 @@ from balancer.http.question import MAX_BODY, Question, question
 from balancer.interfaces import CheckFailed, ICheck, ICheckMaker, IContext
 from balancer.wire.address import Address
 from balancer.wire.connect import ConnectFailed, ConnectImpossible, connect
+from balancer.wire.connect_tls import Secured
 from balancer.wire.reactor import IWireReactor
 
 MAX_INTERIM: Final = 8
@@ -65,7 +66,10 @@ class HttpsCheck(HttpCheck):
     _options: dict[str, Any] = field(factory=dict, init=False)
 
     def around(self, asking: Asking, target: Address) -> IProtocol:
-        """TLS, verified by Twisted with service_identity."""
+        """TLS, verified by Twisted with service_identity. A server with `tls` has it already, and
+        is trusted as its pool says."""
+        if isinstance(target, Secured):
+            return asking
         # Costly to import, and only sites with an https check need them.
         from twisted.internet.ssl import optionsForClientTLS
         from twisted.protocols.tls import TLSMemoryBIOFactory

@@ -7,7 +7,7 @@ Knows how requests are framed; who answers them is decided in `proxying`.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.python.failure import Failure
@@ -50,6 +50,8 @@ class ClientConnection(Uploading):
         "peer",
         "trusted",
     )
+
+    scheme: ClassVar[bytes] = b"http"
 
     def __init__(self, front: Front) -> None:
         super().__init__(front)
@@ -190,10 +192,18 @@ class ClientConnection(Uploading):
         tail = self._tail if head.host == self._tail_host else self._new_tail(head)
         pool = target.pool
         if pool is None:
+            # Asked only here, so that requests for a pool need not.
+            target = self.unless_here(target, head)
+            pool = target.pool
+        if pool is None:
             self._respond(target, head, now)
             return
         self.held = head.out + tail + piece
         self.start(target, pool, now)
+
+    def unless_here(self, target: Target, head: RequestHead) -> Target:
+        """What answers in place of a redirect to where the request has come already."""
+        return target
 
     def _remembered(self, head: RequestHead) -> RequestHead | None:
         """`head` if the next one may be compared with it."""
@@ -258,7 +268,7 @@ class ClientConnection(Uploading):
         """What is appended to the request's head. It is kept for the next request, if that would
         get the same."""
         front = self.front
-        added = additions(front.forwarded, self.peer, head, self.trusted)
+        added = additions(front.forwarded, self.peer, head, self.trusted, self.scheme)
         tail = front.request_lines + added + b"\r\n"
         if front.request_id is not None:
             kept = head.field(front.request_id) if self.trusted else None

@@ -9,15 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attrs import define
 
 from balancer.http.front import Front, Target
 from balancer.http.head import Refused
 from balancer.http.message import RequestHead
-from balancer.http.routes import Redirect, Route
+from balancer.http.routes import Redirect, RedirectToHttps, Route
 from balancer.http.table import Client, first_match
+from balancer.wire.certificates import Certificates
+
+Doors = Mapping[int, Certificates | None]
+"""By port, what stands at it: certificates where TLS ends there, or None."""
+
+PORTS = {"http": 80, "https": 443}
+"""The schemes, each with its port where the URL names none."""
 
 NO_ROUTE = "no route matches, and there is no pool"
 
@@ -34,10 +41,25 @@ class Asker:
     peer_port: int = 0
 
 
-def explain(front: Front, routes: Sequence[Route], question: Mapping[str, str]) -> dict[str, Any]:
+def explain(
+    front: Front, routes: Sequence[Route], doors: Doors, question: Mapping[str, str]
+) -> dict[str, Any]:
     """The answer to `question`, see `IExplains`. Raises `Unanswerable`."""
     asker, client = _asker(question.get("from") or "127.0.0.1")
-    data = _request(question.get("method") or "GET", question.get("url", ""))
+    url = _url(question.get("url", ""))
+    shown = _certificate(url, doors)
+    return {**shown, **_explain(front, routes, url, question.get("method") or "GET", asker, client)}
+
+
+def _explain(
+    front: Front, routes: Sequence[Route], url: SplitResult, method: str, asker: Asker,
+    client: Client,
+) -> dict[str, Any]:
+    data = _request(method, url)
+    table = front.table
+    if url.scheme == "https":
+        table = front.tls_table
+        routes = [route for route in routes if not isinstance(route.action, RedirectToHttps)]
     try:
         head = front.new_reader().read(data, False)
     except Refused as refused:
@@ -46,8 +68,8 @@ def explain(front: Front, routes: Sequence[Route], question: Mapping[str, str]) 
             "answer": {"code": refused.status, "text": refused.reason},
         }
     if head is None:
-        raise Unanswerable(f"expected a URL that makes a whole request, got {question!r}")
-    target = front.table.find(head, client)
+        raise Unanswerable(f"expected a URL that makes a whole request, got {url.geturl()!r}")
+    target = table.find(head, client)
     route = first_match(routes, head, client)
     rule = _rule(target, route)
     if target.pool is None:
@@ -70,15 +92,41 @@ def _asker(text: str) -> tuple[Asker, Client]:
         raise Unanswerable(f"from: expected ADDRESS or ADDRESS:PORT, got {text!r}") from None
 
 
-def _request(method: str, url: str) -> bytes:
+def _url(text: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
-        data = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        if parts.scheme != "http" or not parts.netloc:
-            raise ValueError
-        return f"{method} {data} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode("ascii")
+        url = urlsplit(text)
+        if url.scheme in PORTS and url.netloc and url.port != 0:
+            return url
     except ValueError:
-        msg = f"url: expected a URL such as http://www.example.org/path, got {url!r}"
+        pass
+    msg = f"url: expected a URL such as http://www.example.org/path, got {text!r}"
+    raise Unanswerable(msg)
+
+
+def _certificate(url: SplitResult, doors: Doors) -> dict[str, str]:
+    """Which certificate a client of `url` gets, if any. Raises `Unanswerable` for a listener that
+    speaks otherwise. A port that is not ours may be mapped to ours by somebody in front of us."""
+    port = url.port or PORTS[url.scheme]
+    found = {port: doors[port]} if port in doors else doors
+    certificates = [each for each in found.values() if each is not None]
+    if url.scheme == "https" and certificates:
+        return {"certificate": str(certificates[0].explain(url.hostname or ""))}
+    expected = ""
+    if url.scheme == "https":
+        expected = "http, for no such listener has tls"
+    elif certificates and len(certificates) == len(found):
+        expected = "https, for its listener has tls"
+    if expected:
+        raise Unanswerable(f"url: expected {expected}, got {url.geturl()!r}")
+    return {}
+
+
+def _request(method: str, url: SplitResult) -> bytes:
+    data = f"{url.path or '/'}{'?' if url.query else ''}{url.query}"
+    try:
+        return f"{method} {data} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode("ascii")
+    except ValueError:
+        msg = f"url: expected one in ASCII, got {url.geturl()!r}"
         raise Unanswerable(msg) from None
 
 

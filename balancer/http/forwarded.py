@@ -70,17 +70,21 @@ def client_of(head: RequestHead, peer: str, proxies: Sequence[Network]) -> str:
     return nearest
 
 
-def additions(mode: str, peer: str, head: RequestHead, trusted: bool) -> bytes:
-    """The lines, each with its CRLF, that tell a server of the client. `mode` is the option
-    `forwarded`. A trusted peer's own fields stay, and the peer is appended to its chain."""
+def additions(
+    mode: str, peer: str, head: RequestHead, trusted: bool, scheme: bytes = b"http"
+) -> bytes:
+    """The lines, each with its CRLF, that tell a server of the client and of the `scheme` that it
+    came by. `mode` is the option `forwarded`. A trusted peer's own fields stay, and the peer is
+    appended to its chain."""
     if mode == "off":
         return b""
     before = head.forwarded_for + b", " if head.forwarded_for else b""
     if mode == "rfc7239":
-        return b"Forwarded: %bfor=%b;proto=http%b\r\n" % (before, _node(peer), _host(head.host))
+        node, host = _node(peer), _host(head.host)
+        return b"Forwarded: %bfor=%b;proto=%b%b\r\n" % (before, node, scheme, host)
     lines = [b"X-Forwarded-For: %b%b\r\n" % (before, peer.encode())]
     if not trusted or head.field(b"x-forwarded-proto") is None:
-        lines.append(b"X-Forwarded-Proto: http\r\n")
+        lines.append(b"X-Forwarded-Proto: %b\r\n" % scheme)
     if head.host and (not trusted or head.field(b"x-forwarded-host") is None):
         lines.append(b"X-Forwarded-Host: %b\r\n" % head.host)
     return b"".join(lines)

@@ -102,6 +102,7 @@ class Front:
         "tail",
         "tail_close",
         "tail_old",
+        "tls_table",
         "wheel",
     )
 
@@ -135,6 +136,8 @@ class Front:
         self.answer_reader = ResponseReader()
         self.only: Target | None = None
         self.table: Table[Target]
+        # For requests under TLS that `table` would send to https: it has no such routes.
+        self.tls_table: Table[Target]
         self.log: Lines | None = None
         self.pages: dict[int, Answer] = {}
         self.rates: Rates | None = None

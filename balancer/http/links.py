@@ -28,18 +28,19 @@ class Links:
     """The idle connections to `server`. Last in, first out: what is not needed grows old and ends,
     and the one used last is the least likely to be closed over there."""
 
-    __slots__ = ("_out", "front", "idle", "server")
+    __slots__ = ("_out", "address", "front", "idle", "server")
 
     def __init__(self, front: Front, server: Server) -> None:
         self.front = front
         self.server = server
+        self.address = server.address
         self.idle: list[ServerConnection] = []
         self._out = not server.usable
 
     def connect(self, client: ClientConnection, timeout: float) -> Any:
         """A new connection, which will ask for `client`. The result can be cancelled."""
         link = ServerConnection(self, client)
-        return self.front.connect(self.server.address, link, client.not_connected, timeout)
+        return self.front.connect(self.address, link, client.not_connected, timeout)
 
     def keep(self, link: ServerConnection, now: float) -> None:
         """The connection is free for the next request."""

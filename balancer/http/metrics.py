@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from balancer.http.figures import Figures
 from balancer.interfaces import Metric, Sample
+from balancer.wire.terminations import Terminations
 
 
 def metrics(
@@ -53,6 +54,33 @@ def metrics(
                 Sample({**ours, "pool": pool, "server": server}, count)
                 for (pool, server), count in idle.items()
             ),
+        ),
+    )
+
+
+def tls_metrics(balancer: str, tls: Terminations) -> Sequence[Metric]:
+    """What is counted of TLS handshakes; nothing where there was none."""
+    if not tls.status():
+        return ()
+    ours = {"balancer": balancer}
+    return (
+        Metric(
+            "balancer_http_tls_handshakes_total",
+            "TLS handshakes with clients that were completed.",
+            "counter",
+            (Sample(ours, tls.done_total),),
+        ),
+        Metric(
+            "balancer_http_tls_resumed_total",
+            "Those of them that an earlier session made short.",
+            "counter",
+            (Sample(ours, tls.resumed_total),),
+        ),
+        Metric(
+            "balancer_http_tls_failures_total",
+            "TLS handshakes with clients that failed.",
+            "counter",
+            tuple(Sample({**ours, "reason": why}, n) for why, n in tls.failures.items()),
         ),
     )
 

@@ -29,8 +29,9 @@ from balancer.http.head import RequestReader, ResponseReader
 from balancer.http.keys import key_of
 from balancer.http.links import LinkTable
 from balancer.http.log import lines
-from balancer.http.metrics import metrics
+from balancer.http.metrics import metrics, tls_metrics
 from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, Route, ToPool
+from balancer.http.secure import SecureConnection
 from balancer.http.settings import HttpSettings
 from balancer.http.table import compile_routes
 from balancer.interfaces import (
@@ -47,10 +48,16 @@ from balancer.limit.counts import Counts
 from balancer.limit.rates import Rates
 from balancer.pool.events import Moved
 from balancer.wire import room
+from balancer.wire.certificates import Certificates
 from balancer.wire.connect import connect
+from balancer.wire.handshakes import MOST_HANDSHAKES
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
 from balancer.wire.stream import Stream
+from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
+
+ALPN: Final = ("http/1.1",)
+"""What a client behind TLS may speak."""
 
 LOG_INTERVAL: Final = 60.0
 """Seconds between two lines about the same shortage."""
@@ -66,6 +73,7 @@ class Prepared:
     balancer: HttpBalancer
     settings: HttpSettings
     listeners: tuple[Listener, ...]
+    keyrings: Keyrings
     pages: dict[int, Answer]
     log_file: LogFile | None
 
@@ -104,6 +112,9 @@ class HttpBalancer(Service):
         self._targets: dict[str, Target] = {}
         self._routes: tuple[Route, ...] = ()
         self._listeners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
+        self._tls = Terminations(self._not_shaken, ALPN)
+        # Accepted, and not among the front's connections before their handshakes are done.
+        self._shaking: set[ClientConnection] = set()
         self._max_connections = 0
         self._full = False
         self._said_full = float("-inf")
@@ -119,9 +130,12 @@ class HttpBalancer(Service):
     # -- settings
 
     def prepare(self, settings: HttpSettings) -> Prepared:
-        """Read the error pages and open the log. Raises PrepareError."""
+        """Read the certificates and error pages, and open the log. Raises PrepareError."""
         context = self._context
-        listeners = tuple(context.listener(each.host, each.port) for each in settings.listen)
+        listeners = tuple(
+            context.listener(each.endpoint.host, each.endpoint.port) for each in settings.listen
+        )
+        keyrings = self._prepare_tls(settings, listeners)
         pages = {}
         for code, name in settings.error_page.items():
             pages[int(code)] = _read_page(int(code), name)
@@ -132,7 +146,16 @@ class HttpBalancer(Service):
             except OSError as error:
                 msg = f"[http {self.name}] access-log: cannot open {settings.access_log}: {error}"
                 raise PrepareError(msg) from error
-        return Prepared(self, settings, listeners, pages, log_file)
+        return Prepared(self, settings, listeners, keyrings, pages, log_file)
+
+    def _prepare_tls(self, settings: HttpSettings, listeners: Sequence[Listener]) -> Keyrings:
+        pairs = zip(listeners, settings.listen, strict=True)
+        paths = {listener: line.tls for listener, line in pairs if line.tls is not None}
+        try:
+            return self._tls.prepare(paths, self._context.reactor.seconds())
+        except CannotLoad as error:
+            msg = "\n".join(f"[http {self.name}] listen: tls: {each}" for each in error.problems)
+            raise PrepareError(msg) from error
 
     def take(self, prepared: Prepared) -> None:
         """Put prepared settings in force; for `Prepared.commit` alone."""
@@ -140,6 +163,8 @@ class HttpBalancer(Service):
         self._take_heads(settings)
         self._take_limits(settings)
         self._take_routes(settings)
+        most = min(MOST_HANDSHAKES, self._max_connections)
+        self._tls.take(prepared.keyrings, settings.head_timeout, most)
         front.set_timeouts(
             settings.head_timeout, settings.idle_timeout, settings.response_timeout
         )
@@ -152,6 +177,7 @@ class HttpBalancer(Service):
             front.log = lines(settings.log_format, self._name, front.dates, log_file)
         for connection in front.connections:
             connection.settings_changed()
+        self._renew_links()
         self._take_listeners(prepared.listeners)
 
     def _take_heads(self, settings: HttpSettings) -> None:
@@ -189,7 +215,7 @@ class HttpBalancer(Service):
         most = settings.max_connections_per_source
         if front.per_source is None or front.per_source.limit != most:
             # Who is connected already is counted by the old limit, and given back to nobody.
-            for connection in front.connections:
+            for connection in (*front.connections, *self._shaking):
                 connection.counted = False
             front.per_source = None if most is None else Counts(most)
 
@@ -222,13 +248,24 @@ class HttpBalancer(Service):
             raise AssertionError(action)
 
         default = Target() if settings.pool is None else resolve(ToPool(settings.pool))
-        front.table = compile_routes(settings.routes, default, resolve)
+        front.table = front.tls_table = compile_routes(settings.routes, default, resolve)
+        elsewhere = [r for r in settings.routes if not isinstance(r.action, RedirectToHttps)]
+        if len(elsewhere) < len(settings.routes):
+            front.tls_table = compile_routes(elsewhere, default, resolve)
         self._routes = settings.routes
         front.only = front.table.only
         for name, target in targets.items():
             if self._targets.get(name) is not target:
                 for links in target.links.values():
                     links.drop()
+
+    def _renew_links(self) -> None:
+        """A server that is trusted otherwise by now keeps no connections of before."""
+        for target in self._targets.values():
+            for server, links in list(target.links.items()):
+                if links.address is not server.address:
+                    links.retire()
+                    del target.links[server]
 
     def _pool_target(self, name: str, old: Mapping[str, Target]) -> Target:
         if name not in self._targets:
@@ -265,18 +302,34 @@ class HttpBalancer(Service):
 
     def _accepted(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         front = self.front
-        client = ClientConnection(front)
+        tls = listener in self._tls
+        client = SecureConnection(front, self._shaking) if tls else ClientConnection(front)
         counts = front.per_source
         host = peer[0] if isinstance(peer, tuple) else "unix"
         if counts is not None and not client.trusts(host):
             if not counts.take(host):
                 front.figures.refused["max-connections-per-source"] += 1
+                self._shaking.discard(client)
                 sock.close()
                 return
             client.counted = True
-        Stream(self._context.reactor, sock, client, listener.address.sockaddr, peer).start()
-        if len(front.connections) >= self._max_connections and not self._full:
+        if tls:
+            # It has no transport to say so before the handshake is done.
+            client.peer = host
+            self._tls.handshakes(listener).serve(sock, peer, client)
+        else:
+            Stream(self._context.reactor, sock, client, listener.address.sockaddr, peer).start()
+        if not self._full and self._present() >= self._max_connections:
             self._fill()
+
+    def _present(self) -> int:
+        """Clients that are here, in handshakes or past them."""
+        return len(self.front.connections) + len(self._shaking)
+
+    def _not_shaken(self, client: ClientConnection, reason: str) -> None:
+        """The handshake has failed; nothing else of the client was begun."""
+        self._shaking.discard(client)
+        self._left(client)
 
     def _fill(self) -> None:
         """As many clients as allowed: the next ones wait in the kernel's backlog, as in HAProxy."""
@@ -298,7 +351,7 @@ class HttpBalancer(Service):
         if client.counted and counts is not None:
             client.counted = False
             counts.give(client.peer)
-        if self._full and len(self.front.connections) < self._max_connections:
+        if self._full and self._present() < self._max_connections:
             self._full = False
             for listener in self._listeners:
                 listener.resume()
@@ -314,9 +367,18 @@ class HttpBalancer(Service):
     def explain(self, question: Mapping[str, str]) -> Mapping[str, Any]:
         """See `IExplains`."""
         try:
-            return explain(self.front, self._routes, question)
+            return explain(self.front, self._routes, self._doors(), question)
         except Unanswerable as error:
             raise NotDone(str(error)) from error
+
+    def _doors(self) -> Mapping[int, Certificates | None]:
+        """The ports that clients may come in by, each with its certificates if TLS ends there."""
+        return {
+            listener.address.port: (
+                self._tls.keyring(listener).certificates if listener in self._tls else None
+            )
+            for listener in self._listeners
+        }
 
     def drain(self) -> Deferred[None]:
         """Accept no more, answer what was asked, and end connections as they become idle."""
@@ -325,6 +387,7 @@ class HttpBalancer(Service):
             self.front.draining = True
             for listener in list(self._listeners):
                 self._give_up(listener)
+            self._tls.stop()
             for connection in list(self.front.connections):
                 connection.drain()
             self._check_drained()
@@ -332,7 +395,7 @@ class HttpBalancer(Service):
 
     def _check_drained(self) -> None:
         drained = self._drained
-        if drained is not None and not drained.called and not self.front.connections:
+        if drained is not None and not drained.called and not self._present():
             drained.callback(None)
 
     def stopService(self) -> None:
@@ -342,6 +405,7 @@ class HttpBalancer(Service):
         self.front.draining = True
         for listener in list(self._listeners):
             self._give_up(listener)
+        self._tls.stop()
         for connection in list(self.front.connections):
             connection.stop()
         for target in self._targets.values():
@@ -389,6 +453,7 @@ class HttpBalancer(Service):
             "refused_total": dict(figures.refused),
             "bytes_in": figures.bytes_in,
             "bytes_out": figures.bytes_out,
+            "tls": self._tls.status(),
             "idle_server_connections": {
                 server.key: len(links.idle)
                 for target in self._targets.values()
@@ -403,7 +468,10 @@ class HttpBalancer(Service):
             for name, target in self._targets.items()
             for server, links in target.links.items()
         }
-        return metrics(self._name, self.front.figures, len(self.front.connections), idle)
+        return (
+            *metrics(self._name, self.front.figures, len(self.front.connections), idle),
+            *tls_metrics(self._name, self._tls),
+        )
 
 
 def _read_page(code: int, name: str) -> Answer:

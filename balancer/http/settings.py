@@ -26,7 +26,7 @@ from balancer.config.values import (
     path,
     size,
 )
-from balancer.http.routes import Route, ToPool, parse_route
+from balancer.http.routes import RedirectToHttps, Route, ToPool, parse_route
 
 ERROR_PAGES = ("400", "404", "408", "413", "414", "429", "431", "502", "503", "504")
 """The codes that the balancer answers by itself."""
@@ -67,16 +67,34 @@ class Field:
         return f"{self.name}: {self.value}\r\n".encode("ascii")
 
 
-def listen(text: str) -> Endpoint:
-    """A line `ADDRESS:PORT [http2=off]`; TLS and the PROXY protocol are not in this version."""
+@frozen
+class Listen:
+    """A line of `listen`; `tls` is where the certificates are, None for plain HTTP."""
+
+    endpoint: Endpoint
+    tls: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.endpoint) if self.tls is None else f"{self.endpoint} tls={self.tls}"
+
+
+def listen(text: str) -> Listen:
+    """A line `ADDRESS:PORT [tls=DIR-or-PEM] [http2=off]`; the contract has more than is built."""
     address, *words = text.split() or [""]
+    found: dict[str, str] = {}
     for word in words:
-        key, _, value = word.partition("=")
+        key, equals, value = word.partition("=")
         if key not in LISTEN_WORDS:
-            raise Misspelt("ADDRESS:PORT and perhaps http2=off", word, ("http2=off",))
-        if (key, value) != ("http2", "off"):
+            known = ("tls=", "http2=off")
+            raise Misspelt("ADDRESS:PORT and perhaps tls=DIR-or-PEM", key + equals, known, word)
+        if key in found:
+            raise Unreadable(f"{key}= once", word)
+        if key not in ("tls", "http2") or (key == "http2" and value != "off"):
             raise NotBuilt(word)
-    return listen_endpoint(address)
+        if not value:
+            raise Unreadable("tls=DIR-or-PEM: the certificates' directory or file", word)
+        found[key] = value
+    return Listen(listen_endpoint(address), found.get("tls"))
 
 
 def field_name(text: str) -> str:
@@ -137,11 +155,13 @@ _off_or_count: Callable[[str], int | None] = or_off(integer(1, 10_000_000))
 class HttpSettings:
     """`[http NAME]`: HTTP/1.1 in, HTTP/1.1 out."""
 
-    listen: tuple[Endpoint, ...] = option(
+    listen: tuple[Listen, ...] = option(
         listen,
         lines=True,
         required=True,
-        help="Where requests come in, one `ADDRESS:PORT` a line.",
+        help="Where requests come in, one `ADDRESS:PORT [tls=DIR-or-PEM]` a line. `tls=` names a "
+        "PEM file with a certificate and its key, or a directory of such files: clients get the "
+        "one for the name that they ask for, see docs/tls.md.",
     )
     pool: str | None = option(
         name, help="The pool for requests that no route matches. Without it they get 404."
@@ -152,7 +172,8 @@ class HttpSettings:
         help="One a line, the first that matches wins: `[host=NAME] [path=/p/*] [method=M] "
         "[header:NAME=VALUE] [source=CIDR] -> ACTION`. A host may begin with `*.`, a path or a "
         "value may end with `*`. ACTION is `pool NAME`, `redirect URL [CODE]` (a final `*` in the "
-        "URL stands for the request's path and query), `redirect https` or `respond CODE [TEXT]`.",
+        "URL stands for the request's path and query), `redirect https` (which requests under TLS "
+        "do not match) or `respond CODE [TEXT]`.",
     )
     set_request_header: tuple[Field, ...] = option(
         field_line,
@@ -171,7 +192,10 @@ class HttpSettings:
         field_name, lines=True, help="Names of headers that clients must not see, one a line."
     )
     head_timeout: float = option(
-        _some_time, default="10s", help="How long a client may take to send a head; then 408."
+        _some_time,
+        default="10s",
+        help="How long a client may take to send a head; then 408. As long may a TLS handshake "
+        "take.",
     )
     idle_timeout: float = option(
         _some_time,
@@ -258,15 +282,21 @@ def _references(settings: HttpSettings) -> Iterable[Reference]:
 
 
 def _claims(settings: HttpSettings) -> Iterable[Claim]:
-    for index, endpoint in enumerate(settings.listen):
-        yield Claim("tcp", endpoint.host, endpoint.port, "listen", index)
+    for index, each in enumerate(settings.listen):
+        yield Claim("tcp", each.endpoint.host, each.endpoint.port, "listen", index)
 
 
 def _relations(settings: HttpSettings) -> Iterable[tuple[str, int, str]]:
     if settings.pool is None and not settings.routes:
         yield "pool", 0, "expected a pool, or routes, got neither"
+    tls = [each.tls is not None for each in settings.listen]
+    for index, route in enumerate(settings.routes):
+        to_https = isinstance(route.action, RedirectToHttps)
+        if to_https and all(tls):
+            yield "routes", index, "expected a listener without tls, for 'redirect https' to match"
     for index, route in enumerate(settings.routes[:-1]):
-        if route.catches_all:
+        to_https = isinstance(route.action, RedirectToHttps)
+        if route.catches_all and not (to_https and any(tls)):
             text = f"expected it before line {index + 1} of the routes, which matches everything"
             yield "routes", index + 1, text
             break
@@ -278,7 +308,7 @@ def _relations(settings: HttpSettings) -> Iterable[tuple[str, int, str]]:
 SECTION = Section(
     kind="http",
     settings=HttpSettings,
-    help="An HTTP/1.1 balancer: listeners, and the pools that answer.",
+    help="An HTTP/1.1 balancer: listeners, with TLS or without, and the pools that answer.",
     references=_references,
     claims=_claims,
     check=_relations,

@@ -20,6 +20,7 @@ from balancer.site.names import UNRESOLVED, Named
 from balancer.site.plan import PoolPlan
 from balancer.site.sections import PoolSection, ServerLine
 from balancer.wire.address import Address, literal
+from balancer.wire.connect_tls import ClientContext, Secured, Trust, secured
 
 LINES_A_SLICE: Final = 200
 """Lines of `servers` in one slice: some 3 ms."""
@@ -75,8 +76,11 @@ def timing(plan: PoolPlan) -> Timing:
     )
 
 
-def configuring(plan: PoolPlan, before: Mapping[Endpoint, Address]) -> Slices[Lines]:
-    """The lines of `servers`, each with its address: `before` has those found for DNS names."""
+def configuring(
+    plan: PoolPlan, before: Mapping[Endpoint, Address], context: ClientContext | None = None
+) -> Slices[Lines]:
+    """The lines of `servers`, each with its address: `before` has those found for DNS names, and
+    `context` is what servers with TLS are connected to with."""
     found, names = [], []
     for at, line in enumerate(plan.settings.servers):
         if at % LINES_A_SLICE == 0:
@@ -87,6 +91,8 @@ def configuring(plan: PoolPlan, before: Mapping[Endpoint, Address]) -> Slices[Li
         else:
             address = before.get(endpoint, UNRESOLVED)
             names.append(at)
+        if line.tls and context is not None:
+            address = secured(address, Trust(context, line.certified))
         found.append((server_settings(line), address))
     return Lines(found, tuple(names))
 
@@ -94,6 +100,21 @@ def configuring(plan: PoolPlan, before: Mapping[Endpoint, Address]) -> Slices[Li
 def build_pool(plan: PoolPlan, servers: Configured, now: float) -> Pool:
     """The pool of `plan` at `now` (monotonic)."""
     return Pool(pool_settings(plan), servers, now, random.Random())
+
+
+def trust_anew(pool: Pool, servers: Configured) -> None:
+    """
+    Have the servers that stay where they are, under TLS, be trusted as `servers` says: for their
+    new connections, by other files or another name. That makes no new server of them.
+    """
+    present = {server.name: server for server in pool.servers}
+    for line, address in servers:
+        server = present.get(line.name) if isinstance(address, Secured) else None
+        if server is None or server.address == address:
+            continue
+        before = server.address
+        if isinstance(before, Secured) and before.at(address) == before:
+            server.address = address
 
 
 def named(plan: PoolPlan, lines: Lines, pool: Pool) -> Iterator[Named]:

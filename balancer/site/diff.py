@@ -127,8 +127,8 @@ def _pool(old: PoolPlan, new: PoolPlan) -> Iterator[Change | None]:
         was = before.get(name)
         if was is None:
             yield Added(_server(new.name, line))
-        elif was.endpoint != line.endpoint:
-            # A new address makes it a new server.
+        elif (was.endpoint, was.tls) != (line.endpoint, line.tls):
+            # A new address makes it a new server, and so does another way to speak to it.
             yield Removed(_server(new.name, was))
             yield Added(_server(new.name, line))
         else:

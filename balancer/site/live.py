@@ -22,16 +22,25 @@ from balancer.check.service import CheckService
 from balancer.check.turnstile import Turnstile
 from balancer.config.schema import Claim
 from balancer.config.slices import Slices
-from balancer.interfaces import IBalancer, ICheck, IPrepared
+from balancer.interfaces import IBalancer, ICheck, IPrepared, PrepareError
 from balancer.pool.events import Moved
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
-from balancer.site.build import Lines, build_pool, configuring, named, pool_settings, timing
+from balancer.site.build import (
+    Lines,
+    build_pool,
+    configuring,
+    named,
+    pool_settings,
+    timing,
+    trust_anew,
+)
 from balancer.site.context import Context
 from balancer.site.control import ControlPort
 from balancer.site.names import Named, Names
 from balancer.site.plan import Makers, Plan, PoolPlan
 from balancer.site.sections import DEFAULT_CONTROL
+from balancer.site.trusts import Trusts
 from balancer.wire import room
 from balancer.wire.bind import CannotBind
 
@@ -57,6 +66,7 @@ class Live:
     site: Any
     names: Names
     desk: Desk
+    trusts: Trusts = field(factory=Trusts, init=False)
     plan: Plan | None = field(default=None, init=False)
     balancers: dict[str, IBalancer] = field(factory=dict, init=False)
     checks: dict[str, CheckService] = field(factory=dict, init=False)
@@ -100,6 +110,8 @@ class Change:
     _pools: dict[str, PoolChange] = field(factory=dict, init=False)
     _balancers: dict[str, IBalancer] = field(factory=dict, init=False)
     _prepared: list[IPrepared] = field(factory=list, init=False)
+    _problems: list[str] = field(factory=list, init=False)
+    """What `PrepareError`s said: all of it is told at once."""
     _named: list[Named] = field(factory=list, init=False)
 
     # -- may fail
@@ -119,7 +131,12 @@ class Change:
             if balancer is None:
                 balancer = live.makers.balancers[each.kind].make(each.name, context)
             self._balancers[each.key] = balancer
-            self._prepared.append(balancer.prepare(each.settings))
+            try:
+                self._prepared.append(balancer.prepare(each.settings))
+            except PrepareError as error:
+                self._problems.append(str(error))
+        if self._problems:
+            raise PrepareError("\n".join(self._problems))
 
     def _preparing_pool(self, plan: PoolPlan, now: float) -> Slices[PoolChange]:
         registry = self.live.context.registry
@@ -127,7 +144,12 @@ class Change:
         if self.live.plan is None:
             # A reload must not wait for a resolver: it asks for new names once it is in force.
             self.live.names.look_up_now(line.endpoint for line in plan.settings.servers)
-        lines = yield from configuring(plan, self.live.names.known)
+        trust = None
+        try:
+            trust = self.live.trusts.context(plan)
+        except PrepareError as error:
+            self._problems.append(str(error))
+        lines = yield from configuring(plan, self.live.names.known, trust)
         yield
         pool = build_pool(plan, lines.servers, now) if present is None else present
         check = None if plan.check is None else plan.check(self.live.context)
@@ -181,6 +203,7 @@ class Change:
         self._commit_admin()
         self._commit_control()
         context.listeners.keep(self.plan.claims)
+        live.trusts.keep(self.plan.pools)
         live.names.follow(self._named)
         live.plan = self.plan
 
@@ -188,6 +211,7 @@ class Change:
         context = self.live.context
         now = context.reactor.seconds()
         name, pool = change.plan.name, change.pool
+        trust_anew(pool, change.lines.servers)
         events = pool.reconfigure(pool_settings(change.plan), change.lines.servers, now)
         if change.check is None:
             events = [*events, *pool.trust_all(now, down_too=True)]

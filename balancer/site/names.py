@@ -186,8 +186,11 @@ class Names:
             self._failing.discard(endpoint)
             self._log.info("{name} resolves again", name=endpoint.host)
         for named in self._named:
-            if named.endpoint == endpoint and named.server.address != address:
-                named.server.address = address
+            if named.endpoint != endpoint:
+                continue
+            to = named.server.address.at(address)
+            if named.server.address != to:
+                named.server.address = to
                 self.moved(named.server)
 
     def _unresolved(self, failure: Failure, endpoint: Endpoint) -> None:

@@ -83,8 +83,14 @@ class Operations:
         made = yield from self._changes(plan)
         try:
             yield from self._site.following(plan)
-        except (CannotBind, PrepareError) as error:
+        except CannotBind as error:
             raise NotDone(f"{error}; nothing was changed") from error
+        except PrepareError as error:
+            problems = str(error).splitlines()
+            if len(problems) < 2:
+                raise NotDone(f"{error}; nothing was changed") from error
+            msg = f"{self._path} cannot be put in force; nothing was changed"
+            raise NotDone(msg, problems) from error
         return {"changes": made, "problems": [str(warning) for warning in plan.warnings]}
 
     def _reloaded(self, result: Any) -> Any:
@@ -180,7 +186,8 @@ class Operations:
         if len(balancers) == 1:
             return balancers[0].name
         try:
-            port = urlsplit(url).port or 80
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:
             raise NotDone(f"expected a URL such as http://example.org/, got {url!r}") from None
         for each in balancers:

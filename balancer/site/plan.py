@@ -134,6 +134,7 @@ class _Draft:
         yield from self._bad_claims()
         yield from self._bad_checks()
         yield from self._unused_pools()
+        yield from self._tls_problems()
 
     def plan(self, warnings: tuple[Problem, ...]) -> Plan:
         site = next((s.settings for s in self._sections if s.kind == "site"), None)
@@ -259,6 +260,19 @@ class _Draft:
             if section.kind == "pool" and not self._users[section.name]:
                 yield self._problem(section, "", 0, "no section uses this pool", "warning")
 
+    def _tls_problems(self) -> Iterator[Problem]:
+        """Servers with TLS that are not verified, or that get work for which there is no TLS."""
+        for section in self._sections:
+            if section.kind != "pool":
+                continue
+            secure = [at for at, line in enumerate(section.settings.servers) if line.tls]
+            if secure and not section.settings.tls_verify:
+                yield self._problem(section, "tls-verify", 0, _UNVERIFIED, "warning")
+            for kind in sorted(self._users[section.name] & WITHOUT_CONNECTIONS):
+                if secure:
+                    text = f"expected no tls, since a [{kind}] section uses this pool, got tls"
+                    yield self._problem(section, "servers", secure[0], text)
+
     def _all_users(self) -> defaultdict[str, set[str]]:
         """The kinds of the sections that use each pool, by its name."""
         users: defaultdict[str, set[str]] = defaultdict(set)
@@ -268,6 +282,8 @@ class _Draft:
                     users[reference.name].add(section.kind)
         return users
 
+
+_UNVERIFIED = "servers with tls need not prove who they are: anybody at their addresses is believed"
 
 _UNCHECKED = "its servers are taken to be up, since only udp uses it; set check, or check = none"
 

@@ -17,6 +17,7 @@ from balancer.config.values import (
     Misspelt,
     NotBuilt,
     Unreadable,
+    boolean,
     choice,
     duration,
     duration_within,
@@ -49,6 +50,13 @@ class ServerLine:
     backup: bool = False
     max_connections: int = 0
     disabled: bool = False
+    tls: bool = False
+    sni: str = ""
+
+    @property
+    def certified(self) -> str:
+        """The name that its certificate must bear and that it is asked by; empty: its address."""
+        return self.sni or ("" if self.endpoint.is_literal else self.endpoint.host)
 
 
 @frozen
@@ -75,17 +83,30 @@ _count = integer(1, 1_000_000)
 _port = integer(1, 65535)
 
 
+def dns_name(text: str) -> str:
+    """A host name as it stands in a certificate."""
+    if not _DNS_NAME.fullmatch(text) or len(text) > 253 or text.rpartition(".")[2].isdigit():
+        raise Unreadable("a host name such as www.example.org", text)
+    return text.lower()
+
+
+_DNS_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_DNS_NAME = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
+
+
 def server_line(text: str) -> ServerLine:
-    """`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled]`."""
+    """`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled] [tls] [sni=NAME]`."""
     words = text.split()
     if len(words) < 2:
         raise Unreadable(_SERVER)
     found = modifiers(
         words[2:],
-        {"weight": integer(0, MAX_WEIGHT), "max-connections": _count},
-        flags=("backup", "disabled"),
-        later=("tls", "sni", "place"),
+        {"weight": integer(0, MAX_WEIGHT), "max-connections": _count, "sni": dns_name},
+        flags=("backup", "disabled", "tls"),
+        later=("place",),
     )
+    if "sni" in found and "tls" not in found:
+        raise Unreadable("tls beside sni=", f"sni={found['sni']}")
     return ServerLine(
         name=name(words[0]),
         endpoint=_server_endpoint(words[1]),
@@ -93,6 +114,8 @@ def server_line(text: str) -> ServerLine:
         backup="backup" in found,
         max_connections=found.get("max-connections", 0),
         disabled="disabled" in found,
+        tls="tls" in found,
+        sni=found.get("sni", ""),
     )
 
 
@@ -210,9 +233,11 @@ class PoolSection:
         server_line,
         lines=True,
         required=True,
-        help="`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled]`. ADDRESS is "
-        "IPv4, [IPv6], a DNS name, or unix:PATH. weight=0 gives it no new work. A backup server "
-        "gets work only while no other server can.",
+        help="`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled] [tls] "
+        "[sni=NAME]`. ADDRESS is IPv4, [IPv6], a DNS name, or unix:PATH. weight=0 gives it no new "
+        "work. A backup server gets work only while no other server can. A server with `tls` is "
+        "connected to, and checked, under TLS; its certificate must bear the name that `sni=` "
+        "gives, else its DNS name or address.",
     )
     algorithm: Algorithm = option(
         algorithm,
@@ -279,11 +304,20 @@ class PoolSection:
     )
     sticky: str = option(free_text, default="off", later=True, help="Keep a client on its server.")
     tls_ca: str | None = option(
-        path, later=True, help="The authority of the servers' certificates."
+        path,
+        help="A PEM file with the certificates to trust when a server with `tls` shows its own; "
+        "the system's by default. A server's own certificate may be among them.",
     )
-    tls_cert: str | None = option(path, later=True, help="The certificate shown to servers.")
-    tls_verify: str | None = option(
-        free_text, later=True, help="Whether servers must prove themselves."
+    tls_cert: str | None = option(
+        path,
+        help="A PEM file with the certificate, and its key, that is shown to servers with `tls` "
+        "that ask for one.",
+    )
+    tls_verify: bool = option(
+        boolean,
+        default="yes",
+        help="Whether servers with `tls` must prove who they are. With `no`, anybody who answers "
+        "at their addresses is believed.",
     )
     fallback: str | None = option(
         free_text, later=True, help="The pool that takes over when this one is down."
@@ -312,6 +346,24 @@ def _pool_relations(settings: PoolSection) -> Iterable[tuple[str, int, str]]:
             text = f"expected each server's name once, got {server.name!r} again"
             yield "servers", index, text
         seen.setdefault(server.name, index)
+        unix = server.endpoint.host.startswith("unix:")
+        if server.tls and unix and not server.sni and settings.tls_verify:
+            yield "servers", index, "expected sni=NAME: a unix socket has no name to verify"
+    yield from _needless_tls(settings)
+
+
+def _needless_tls(settings: PoolSection) -> Iterable[tuple[str, int, str]]:
+    """Options that say nothing, as long as no server has TLS or none is verified."""
+    if not any(server.tls for server in settings.servers):
+        for name, given in {
+            "tls-ca": settings.tls_ca is not None,
+            "tls-cert": settings.tls_cert is not None,
+            "tls-verify": not settings.tls_verify,
+        }.items():
+            if given:
+                yield name, 0, "expected a server with tls in this pool, got none"
+    elif settings.tls_ca is not None and not settings.tls_verify:
+        yield "tls-ca", 0, "expected tls-verify = yes, got no: nothing is held against this file"
 
 
 @frozen

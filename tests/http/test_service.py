@@ -9,9 +9,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from balancer.config.values import Endpoint
 from balancer.http.maker import maker
-from balancer.http.settings import HttpSettings
+from balancer.http.settings import HttpSettings, listen
 from balancer.interfaces import IBalancer, IPrepared, PrepareError
 from balancer.wire import room
 from tests.http.world import World, pool_of, request, response, settings_of, status_of
@@ -320,7 +319,7 @@ class ServiceTests(Case):
         world = self.world()
         world.balancer.startService()
         old = world.context.listeners["127.0.0.1", 80]
-        moved = HttpSettings(listen=(Endpoint("127.0.0.1", 81),), pool="app")
+        moved = HttpSettings(listen=(listen("127.0.0.1:81"),), pool="app")
         world.balancer.prepare(moved).commit()
         self.assertIsNone(old.accepted)
         self.assertIsNotNone(world.context.listeners["127.0.0.1", 81].accepted)

@@ -71,7 +71,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_not_in_this_version(self) -> None:
         """What the contract names and this version lacks is refused."""
-        for word in ("tls=x.pem", "client-ca=x.pem", "proxy-protocol", "http2=on"):
+        for word in ("client-ca=x.pem", "proxy-protocol", "http2=on", "http2"):
             self.assertRaises(NotBuilt, listen, f"127.0.0.1:80 {word}")
         self.assertRaises(NotBuilt, rate, "1/s per path")
         self.assertRaises(NotBuilt, rate, "1/s per header:X-A burst=2")
@@ -82,6 +82,30 @@ class SettingsTests(SynchronousTestCase):
         self.assertEqual(str(listen("[::1]:80 http2=off")), "[::1]:80")
         for text in ("", "localhost:80", "127.0.0.1:80 tsl=x"):
             self.assertRaises(Unreadable, listen, text)
+
+    def test_tls(self) -> None:
+        """A listener may say where its certificates are, once."""
+        found = listen("127.0.0.1:443 tls=tls/site.pem http2=off")
+        self.assertEqual((found.endpoint.port, found.tls), (443, "tls/site.pem"))
+        self.assertEqual(str(found), "127.0.0.1:443 tls=tls/site.pem")
+        for words in ("tls", "tls=", "tls=a tls=b"):
+            self.assertRaises(Unreadable, listen, f"127.0.0.1:443 {words}")
+
+    def test_redirect_to_https(self) -> None:
+        """`redirect https` needs a listener without TLS; beside one with TLS it may catch all of
+        the plain requests, and other routes may follow."""
+        routes = "routes =\n  -> redirect https\n  -> pool a\n"
+        lines = "\n  127.0.0.1:81 tls=x\n"
+        both = "[http web]\nlisten =\n  127.0.0.1:80" + lines + routes
+        self.assertEqual(read(both, "site.ini", [SECTION]).problems, ())
+        alone = "[http web]\nlisten =" + lines + routes
+        told = [str(problem) for problem in read(alone, "site.ini", [SECTION]).problems]
+        self.assertEqual(
+            told,
+            ["site.ini:5: [http web] routes: "
+             "expected a listener without tls, for 'redirect https' to match"],
+        )
+        self.assertIn("expected it before line 1", self.problem(routes))
 
     def test_rate(self) -> None:
         """A rate is per second, minute or hour; its burst is a second's worth unless given."""

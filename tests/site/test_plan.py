@@ -264,7 +264,12 @@ class Servers(SynchronousTestCase):
             "a/b 127.0.0.1:1": "expected a name",
             "a 127.0.0.1:1 weight=-1": "expected weight= and a whole number",
             "a 127.0.0.1:1 wieght=1": "did you mean 'weight='?",
-            "a 127.0.0.1:1 tls": "not in this version, got 'tls'",
+            "a 127.0.0.1:1 place=x": "not in this version, got 'place=x'",
+            "a 127.0.0.1:1 tls=yes": "expected",
+            "a 127.0.0.1:1 sni=a.test": "expected tls beside sni=",
+            "a 127.0.0.1:1 tls sni=a_b..test": "expected sni= and a host name",
+            "a 127.0.0.1:1 tls sni=127.0.0.1": "expected sni= and a host name",
+            "a unix:/s tls": "expected sni=NAME",
             "a 127.0.0.1:1 backup backup": "expected backup once",
         }.items():
             bad = self.assertRaises(BadSite, plan, SOUND.replace("a 127.0.0.1:1", words))
