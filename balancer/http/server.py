@@ -21,10 +21,15 @@ from balancer.http.head import CHUNKED, UNTIL_CLOSE, BadAnswer, ResponseHead, Re
 if TYPE_CHECKING:
     from balancer.http.client import ClientConnection
     from balancer.http.links import Links
+    from balancer.http.message import RequestHead
     from balancer.wire.stream import Stream
 
 MOST_REMEMBERED: Final = 2048
 """Bytes of an answer's head that is remembered, to be compared with the next one."""
+
+TRIES: Final = 4
+"""Heads in a row that were remembered in vain. After these every 16th is: many servers put the time
+or a number of its own into each answer."""
 
 MAX_INTERIM: Final = 32
 """Interim (1xx) answers to one request: servers send one or two."""
@@ -38,6 +43,7 @@ class ServerConnection:
         "_body",
         "_buffer",
         "_interims",
+        "_misses",
         "_reader",
         "_reusable",
         "_seen",
@@ -66,6 +72,7 @@ class ServerConnection:
         self._reusable = True
         # The last answer's head as it came, as it was read, the method of its request, and what
         # made its reader (settings that are taken anew bring another).
+        self._misses = 0
         self._seen: bytes | None = None
         self._seen_as: ResponseHead
         self._seen_for = b""
@@ -114,6 +121,7 @@ class ServerConnection:
                 and request.method == self._seen_for
                 and client.front.new_answer_reader is self._seen_by
             ):
+                self._misses = 0
                 self._answer(client, self._seen_as, data)
             else:
                 self._head(client, data)
@@ -178,10 +186,9 @@ class ServerConnection:
                 if reader is not None:
                     self._reader = None
                 if head.status >= 200:
-                    if head.end <= MOST_REMEMBERED:
-                        self._seen, self._seen_as = data[: head.end], head
-                        self._seen_for = request.method
-                        self._seen_by = client.front.new_answer_reader
+                    self._misses += 1
+                    if self._misses <= TRIES or not self._misses & 15:
+                        self._remember(client, request, head, data)
                     self._answer(client, head, data)
                     return
                 data = data[head.end :]
@@ -189,6 +196,14 @@ class ServerConnection:
                     return
         except BadAnswer as bad:
             client.failed(BAD_ANSWER, bad.reason)
+
+    def _remember(
+        self, client: ClientConnection, request: RequestHead, head: ResponseHead, data: bytes
+    ) -> None:
+        """Have the next answer's head compared with this one."""
+        self._seen = data[: head.end] if head.end <= MOST_REMEMBERED else None
+        self._seen_as, self._seen_for = head, request.method
+        self._seen_by = client.front.new_answer_reader
 
     def _interim(self, client: ClientConnection, head: ResponseHead, rest: bytes) -> bool:
         """Pass a 1xx on. True: it was 101, and what follows is no answer."""

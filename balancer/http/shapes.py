@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from balancer.http.grammar import CHUNKED, CUT, FIELD, LENGTH, MAX_DIGITS, VALUE
 from balancer.http.message import CHUNKED_FIELD, ResponseHead
@@ -43,30 +43,33 @@ Watched = Callable[[bytes, int, int], Iterator[re.Match[bytes]]]
 class Shape:
     """Answers that differ from one in values of fields that do not matter, and in length."""
 
-    __slots__ = ("_chunked", "_keep_alive", "_match", "_pieces", "_reason", "_status", "source")
+    __slots__ = ("_at", "_keep_alive", "_match", "_pieces", "_reason", "_status", "source")
 
     def __init__(self, source: bytes, head: ResponseHead) -> None:
         self.source = source
         pattern = _compiled(source)
         self._match = pattern.match
-        at = pattern.groupindex.get("length", 0)
+        at = self._at = pattern.groupindex.get("length", 0)
         self._pieces = tuple(index for index in range(1, pattern.groups + 1) if index != at)
-        self._chunked = head.length == CHUNKED
         self._status, self._reason = head.status, head.reason
         self._keep_alive = head.keep_alive
 
     def read(self, data: bytes, max_head: int) -> ResponseHead | None:
         """The head that `data` begins with, if it has this shape."""
         m = self._match(data)
-        if m is None or m.end() > max_head:
+        if m is None:
             return None
-        out = b"".join([m[index] for index in self._pieces])
-        if self._chunked:
-            out += CHUNKED_FIELD
-            length = CHUNKED
+        end = m.end()
+        if end > max_head:
+            return None
+        pieces: Any = m.group(*self._pieces)  # two at least
+        out = b"".join(pieces)
+        if self._at:
+            length = int(m[self._at])
         else:
-            length = int(m["length"])
-        return ResponseHead(m.end(), self._status, self._reason, 1, length, self._keep_alive, out)
+            length = CHUNKED
+            out += CHUNKED_FIELD
+        return ResponseHead(end, self._status, self._reason, 1, length, self._keep_alive, out)
 
 
 class Shapes:
@@ -123,5 +126,5 @@ def _source(m: re.Match[bytes], watched: Watched) -> bytes:
         else:
             # Connection or Transfer-Encoding: these very ones.
             parts.append(b")" + re.escape(field[0]) + b"(")
-    parts.append(b"\r\n)\r\n")
+    parts.append(b")(\r\n)\r\n")
     return b"".join(parts)

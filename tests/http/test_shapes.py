@@ -51,11 +51,12 @@ class ShapeTests(SynchronousTestCase):
 
     def same(self, known: Shapes, data: bytes, method: bytes) -> None:
         """Both read `data` alike, whole and byte by byte."""
-        fresh = facts(outcome(BadAnswer, self.reader().read, data, method))
-        self.assertEqual(facts(outcome(BadAnswer, self.reader(known).read, data, method)), fresh)
-        reader = self.reader(known)
-        read = lambda part: reader.read(part, method)  # noqa: E731 - a closure
-        self.assertEqual(facts(outcome(BadAnswer, byte_by_byte, read, data)), fresh)
+        for feed in (byte_by_byte, lambda read, data: read(data)):
+            told = []
+            for reader in (self.reader(), self.reader(known)):
+                read = lambda part, reader=reader: reader.read(part, method)  # noqa: E731
+                told.append(facts(outcome(BadAnswer, feed, read, data)))
+            self.assertEqual(*told)
 
     @settings(max_examples=40, deadline=None, database=None)
     @given(
