@@ -7,7 +7,7 @@ Third parties write against this module alone: a kind is an `IBalancerMaker`, a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -234,6 +234,12 @@ class ISite(Interface):
 
     def snapshot() -> Snapshot:
         """The site at this moment."""
+
+    def telling() -> Generator[None, None, Mapping[str, Any]]:
+        """The status of a snapshot in slices, each a pool."""
+
+    def metrics() -> Iterable[Metric]:
+        """The metrics of a snapshot."""
 
     def healthy() -> bool:
         """Whether every balancer is healthy: bound, and a pool that it uses has a server up."""

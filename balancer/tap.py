@@ -8,6 +8,7 @@ background, so that the one who started it is told.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -104,6 +105,9 @@ def makeService(options: Options) -> SiteService:
     except PrepareError as error:
         _leave(EXIT_BAD_SITE, *(f"{options.plan.path}: {line}" for line in str(error).split("\n")))
     live.callWhenRunning(Signals(live, site).install)
+    # The garbage collector walks no more over what stays: with thousands of servers that is 100 ms.
+    gc.collect()
+    gc.freeze()
     return site
 
 

@@ -5,7 +5,8 @@ The status API: `/healthz`, `/metrics`, `/api/status`. It reads the site and cha
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError
@@ -114,16 +115,28 @@ class _Metrics(_LongPage):
     content_type = CONTENT_TYPE
 
     def pieces(self) -> Iterable[bytes]:
-        return exposing(self._site.snapshot().metrics)
+        return exposing(self._site.metrics())
 
 
 class _Status(_LongPage):
     content_type = b"application/json"
 
     def pieces(self) -> Iterable[bytes]:
-        status = self._site.snapshot().status
-        yield b""
-        yield json.dumps(status).encode() + b"\n"
+        telling, status = self._site.telling(), None
+        while status is None:
+            try:
+                next(telling)
+            except StopIteration as told:
+                status = dict(told.value)
+            yield b""
+        pools: Mapping[str, Any] = status.pop("pools", {})
+        yield b'{"pools": {'
+        comma = b""
+        for name, pool in pools.items():
+            yield comma + json.dumps({name: pool}).encode()[1:-1]
+            comma = b", "
+        rest = json.dumps(status).encode()[1:]
+        yield b"}" + (b", " if status else b"") + rest + b"\n"
 
 
 def tree(site: ISite, reactor: IReactorTime) -> Resource:

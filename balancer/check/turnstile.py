@@ -12,8 +12,8 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-STARTS_PER_TURN = 64
-"""Probes begun in one reactor turn: at some 100 us each, well below the 50 ms of a turn."""
+STARTS_PER_TURN = 32
+"""Probes begun in one reactor turn: at 100 to 400 us each, well below the 50 ms of a turn."""
 
 
 class Waits(Protocol):

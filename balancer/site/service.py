@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -17,8 +17,9 @@ from zope.interface import implementer
 
 from balancer.admin.control_verbs import Desk
 from balancer.config.slices import Slices, finish
-from balancer.interfaces import ISite, PrepareError, Published, Snapshot
+from balancer.interfaces import ISite, Metric, PrepareError, Published, Snapshot
 from balancer.pool.pool import Pool
+from balancer.site import status
 from balancer.site.context import Context
 from balancer.site.listeners import Listeners
 from balancer.site.live import Live, drained
@@ -26,7 +27,7 @@ from balancer.site.names import Names
 from balancer.site.operations import Operations
 from balancer.site.plan import Makers, Plan
 from balancer.site.registry import Registry
-from balancer.site.status import name_of, snapshot
+from balancer.site.status import name_of
 from balancer.wire.deadlines import Ticker, Wheel
 from balancer.wire.reactor import IWireReactor
 
@@ -182,7 +183,13 @@ class SiteService(MultiService):
         return tuple(self.context.registry.events)
 
     def snapshot(self) -> Snapshot:
-        return snapshot(self)
+        return status.snapshot(self)
+
+    def telling(self) -> Slices[Mapping[str, Any]]:
+        return status.telling(self)
+
+    def metrics(self) -> Iterable[Metric]:
+        return status.metrics(self)
 
 
 def _log_event(published: Published) -> None:

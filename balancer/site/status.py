@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from balancer import __version__
+from balancer.config.slices import Slices, finish
 from balancer.interfaces import Metric, Published, Snapshot
 from balancer.site.metrics import site_metrics
 from balancer.site.plan import Plan
@@ -23,23 +24,34 @@ SHOWN_EVENTS = 50
 
 def snapshot(site: SiteService) -> Snapshot:
     """All of it."""
+    return Snapshot(finish(telling(site)), metrics(site))
+
+
+def telling(site: SiteService) -> Slices[Mapping[str, Any]]:
+    """The status, a slice of work for each pool."""
     live, registry = site.live, site.context.registry
-    status: dict[str, Any] = {
+    pools = {}
+    for name in list(registry.pools):
+        yield
+        if name in registry.pools:  # a reload may have come between
+            pools[name] = _pool(site, name)
+    yield
+    return {
         "site": _site(site),
-        "pools": {name: _pool(site, name) for name in registry.pools},
+        "pools": pools,
         "balancers": {
             key: {"healthy": registry.health(key), **balancer.status()}
             for key, balancer in live.balancers.items()
         },
         "events": [event_status(event) for event in list(registry.events)[-SHOWN_EVENTS:]],
     }
-    return Snapshot(status, _metrics(site))
 
 
-def _metrics(site: SiteService) -> Iterator[Metric]:
+def metrics(site: SiteService) -> Iterator[Metric]:
+    """The metrics of the site and its balancers, made as they are asked for."""
     listeners = site.context.listeners.all_tcp()
     yield from site_metrics(site.context.registry.pools, listeners, _long_turns(site))
-    for balancer in site.live.balancers.values():
+    for balancer in list(site.live.balancers.values()):
         yield from balancer.metrics()
 
 

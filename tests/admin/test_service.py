@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -40,6 +41,13 @@ class FakeSite:
             "balancers": {"http:web": {"healthy": self.well}},
         }
         return Snapshot(status, (Metric("balancer_x", "X.", "gauge", (Sample({}, 1.0),)),))
+
+    def telling(self) -> Generator[None, None, Mapping[str, Any]]:
+        yield
+        return self.snapshot().status
+
+    def metrics(self) -> Iterable[Metric]:
+        return self.snapshot().metrics
 
 
 class Pages(SynchronousTestCase):

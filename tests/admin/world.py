@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from balancer.interfaces import IOperator, ISite, NotDone, Published, Snapshot
+from balancer.interfaces import IOperator, ISite, Metric, NotDone, Published, Snapshot
 from balancer.pool.events import WentDown
 
 
@@ -28,6 +28,13 @@ class FakeSite:
 
     def snapshot(self) -> Snapshot:
         return Snapshot({"site": {"name": "test"}, "pools": {}, "balancers": {}}, ())
+
+    def telling(self) -> Generator[None, None, Mapping[str, Any]]:
+        yield
+        return self.snapshot().status
+
+    def metrics(self) -> Iterable[Metric]:
+        return self.snapshot().metrics
 
     def healthy(self) -> bool:
         return True
