@@ -13,6 +13,7 @@ import platform
 import pstats
 import resource
 import signal
+import ssl
 import sys
 import tempfile
 from collections import defaultdict
@@ -21,25 +22,32 @@ from pathlib import Path
 
 from twisted.copyright import version as twisted_version
 
-from tests.bench.load import KINDS, Held, Kind, Result, idle
+from tests.bench.held import Held, idle
+from tests.bench.kinds import KINDS
+from tests.bench.load import Kind, Result
 from tests.bench.measure import model
 from tests.bench.peers import Peers, file_limit, missing, versions
+from tests.bench.reloads import OPTIONS, Reloaded, exercise, takes_effect
 from tests.bench.table import Report, insert, page
 from tests.live.harness import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 PROXIES = ("nginx", "haproxy", "balancer")
+NAMES = (*(kind.name for kind in KINDS), "idle", "idle-tls", "reload")
+
+RELOAD_SECONDS = 10.0
+RELOAD_ROUNDS = 3
+"""Rounds of the exercise at most: each takes 20 s on each proxy."""
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("--quick", action="store_true", help="one short round")
+    parser.add_argument("--quick", action="store_true", help="one short round, at once")
     parser.add_argument("--write", action="store_true", help="put the tables into " + PAGE.name)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
-    parser.add_argument("--only", default="", help="loads, by commas, of: "
-                        + " ".join(kind.name for kind in KINDS) + " idle")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each load")
+    parser.add_argument("--only", default="", help="by commas, of: " + " ".join(NAMES))
     parser.add_argument("--proxies", default=",".join(PROXIES), help="by commas")
     parser.add_argument("--profile", default="", metavar="LOAD",
                         help="run the balancer alone under cProfile with this load")
@@ -47,11 +55,13 @@ def arguments() -> argparse.Namespace:
     if options.quick:
         options.rounds, options.seconds = 1, 2.0
     options.proxies = options.proxies.split(",")
-    known = {kind.name for kind in KINDS} | {"idle"}
-    options.only = set(options.only.split(",")) if options.only else known
-    for name in options.only | ({options.profile} - {""}):
-        if name not in known:
-            parser.error(f"expected one of {' '.join(sorted(known))}, got {name!r}")
+    options.only = set(options.only.split(",")) if options.only else set(NAMES)
+    for name in options.only:
+        if name not in NAMES:
+            parser.error(f"expected one of {' '.join(NAMES)}, got {name!r}")
+    loads = [kind.name for kind in KINDS]
+    if options.profile and options.profile not in loads:
+        parser.error(f"expected one of {' '.join(loads)}, got {options.profile!r}")
     return options
 
 
@@ -63,7 +73,7 @@ def measure(directory: Path, kinds: Sequence[Kind], options: argparse.Namespace,
     try:
         peers.origin()
         running = [peers.start(name) for name in options.proxies]
-        for round in range(options.rounds + 1):
+        for round in range(1 if options.quick else 0, options.rounds + 1):
             for kind in kinds:
                 for peer in running:
                     if peer.name not in kind.peers:
@@ -72,7 +82,7 @@ def measure(directory: Path, kinds: Sequence[Kind], options: argparse.Namespace,
                     result = kind.run(peer, directory, 1.0 if warming else options.seconds)
                     if not warming:
                         runs[kind.name][peer.name].append(result)
-                        say(f"{round}/{options.rounds} {kind.name:8}{peer.name:10}"
+                        say(f"{round}/{options.rounds} {kind.name:12}{peer.name:10}"
                             f"{result.cpu.both * 1e6:8.1f} us {result.rate:10,.0f}/s"
                             f"{result.errors:6} errors")
     finally:
@@ -80,18 +90,41 @@ def measure(directory: Path, kinds: Sequence[Kind], options: argparse.Namespace,
     return runs
 
 
-def hold(directory: Path, proxies: Sequence[str]) -> dict[str, Held]:
+def hold(directory: Path, proxies: Sequence[str], tls: bool) -> dict[str, Held]:
     """Idle connections on each proxy, freshly started."""
     held = {}
     for name in proxies:
         peers = Peers(directory)
         try:
             peers.origin()
-            held[name] = idle(peers.start(name))
-            say(f"idle {name:10}{held[name].standing} standing, {held[name].after / 2**20:.1f} MiB")
+            held[name] = idle(peers.start(name), tls)
+            say(f"idle {'TLS ' if tls else ''}{name:10}{held[name].standing} standing, "
+                f"{held[name].after / 2**20:.1f} MiB")
         finally:
             peers.end()
     return held
+
+
+def reload(directory: Path, options: argparse.Namespace) -> dict[str, list[Reloaded]]:
+    """Reloads under load on each proxy, freshly started, round by round."""
+    runs: dict[str, list[Reloaded]] = defaultdict(list)
+    seconds = RELOAD_SECONDS * (0.4 if options.quick else 1)
+    peers = Peers(directory)
+    try:
+        peers.origin()
+        running = [peers.start(name, *OPTIONS[name]) for name in options.proxies]
+        for _ in range(min(options.rounds, RELOAD_ROUNDS)):
+            for peer in running:
+                one = exercise(peer, seconds)
+                runs[peer.name].append(one)
+                say(f"reload {peer.name:10} p99 {one.without.p99 * 1e3:.2f} ms, with reloads "
+                    f"{one.during.p99 * 1e3:.2f} ms, {one.during.failed} failed")
+        for peer in running:
+            if not takes_effect(peer):
+                raise RuntimeError(f"{peer.name}: a reload had no effect\n{peer.process.output}")
+    finally:
+        peers.end()
+    return runs
 
 
 def profile(directory: Path, kind: Kind, seconds: float) -> None:
@@ -142,13 +175,17 @@ def main() -> int:
             return 0
         kinds = [kind for kind in KINDS if kind.name in options.only]
         runs = measure(directory, kinds, options) if kinds else {}
-        held = hold(directory, options.proxies) if "idle" in options.only else {}
+        held, held_tls = (hold(directory, options.proxies, tls) if name in options.only else {}
+                          for name, tls in (("idle", False), ("idle-tls", True)))
+        reloads = reload(directory, options) if "reload" in options.only else {}
     report = Report(
         runs=runs,
         idle=held,
+        idle_tls=held_tls,
+        reloads=reloads,
         machine=f"{model()}, {os.cpu_count()} cores, Linux {platform.release()}",
         versions=f"{versions()}, Python {platform.python_version()}, "
-                 f"Twisted {twisted_version}",
+                 f"Twisted {twisted_version}, {ssl.OPENSSL_VERSION.rsplit(' ', 3)[0]}",
         command=command(sys.argv[1:]),
     )
     tables = page(report)

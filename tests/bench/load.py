@@ -15,8 +15,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from tests.bench.measure import Cpu, cpu, memory
-from tests.bench.peers import BIG, CONNECTIONS, LOAD_CORE, Peer
+from tests.bench.measure import Cpu, cpu
+from tests.bench.peers import BIG, LOAD_CORE, Peer
 from tests.live.harness import LOOPBACK, ROOT, search_path
 
 HEADS = 32
@@ -72,6 +72,13 @@ def script(directory: Path, name: str, fields: dict[str, str]) -> Path:
     return path
 
 
+def paced_script(directory: Path) -> Path:
+    """The script of the paced loads."""
+    lua = script(directory, "paced", FIELDS)
+    lua.write_text(lua.read_text() + f"function delay() return math.random(0, {PAUSE}) end\n")
+    return lua
+
+
 def client(*command: str, within: float) -> str:
     """What a client on the load's core prints."""
     done = subprocess.run(["taskset", "-c", LOAD_CORE, *command], capture_output=True, text=True,
@@ -82,18 +89,27 @@ def client(*command: str, within: float) -> str:
     return done.stdout
 
 
-def wrk(peer: Peer, port: int, lua: Path, seconds: float) -> Result:
+def wrk(peer: Peer, port: int, lua: Path, seconds: float, scheme: str = "http") -> Result:
     """wrk against one port of `peer`."""
     pids = peer.pids
     before = cpu(pids)
     said = client("wrk", "-t1", f"-c{HEADS}", f"-d{max(1, round(seconds))}s", "-s", str(lua),
-                  f"http://{LOOPBACK}:{port}/", within=seconds + 30)
+                  f"{scheme}://{LOOPBACK}:{port}/", within=seconds + 30)
     used = cpu(pids).since(before)
     words = next(line for line in said.splitlines() if line.startswith("RESULT")).split()[1:]
     count, duration, errors, p50, p99 = (float(word) for word in words)
     if not count:
         raise RuntimeError(f"{peer.name}: no answers\n{said}")
     return Result(used.per(count), count / duration * 1e6, int(errors), p50 / 1e6, p99 / 1e6)
+
+
+def python(peer: Peer, module: str, *words: object, seconds: float) -> tuple[Cpu, list[float]]:
+    """One of our own clients: what `peer` used meanwhile, and the numbers that it prints."""
+    pids = peer.pids
+    before = cpu(pids)
+    said = client(sys.executable, "-m", f"tests.bench.{module}", *map(str, words),
+                  within=seconds + 30)
+    return cpu(pids).since(before), [float(word) for word in said.split()]
 
 
 def http(peer: Peer, directory: Path, seconds: float) -> Result:
@@ -103,9 +119,7 @@ def http(peer: Peer, directory: Path, seconds: float) -> Result:
 
 def paced(peer: Peer, directory: Path, seconds: float) -> Result:
     """The same requests at the same rate for every proxy; one piece is a request."""
-    lua = script(directory, "paced", FIELDS)
-    lua.write_text(lua.read_text() + f"function delay() return math.random(0, {PAUSE}) end\n")
-    return wrk(peer, peer.http, lua, seconds)
+    return wrk(peer, peer.http, paced_script(directory), seconds)
 
 
 def close(peer: Peer, directory: Path, seconds: float) -> Result:
@@ -139,15 +153,10 @@ def bulk(peer: Peer, directory: Path, seconds: float) -> Result:
 
 def udp(peer: Peer, directory: Path, seconds: float) -> Result:
     """Datagrams of 64 bytes of 32 flows; one piece is a datagram there and its echo back."""
-    pids = peer.pids
-    before = cpu(pids)
-    said = client(sys.executable, "-m", "tests.bench.datagrams", str(peer.udp), str(seconds),
-                  within=seconds + 30)
-    used = cpu(pids).since(before)
-    received, lost = (int(word) for word in said.split())
+    used, (received, lost) = python(peer, "datagrams", peer.udp, seconds, seconds=seconds)
     if not received:
         raise RuntimeError(f"{peer.name}: no datagram came back")
-    return Result(used.per(received), received / seconds, lost)
+    return Result(used.per(received), received / seconds, int(lost))
 
 
 @frozen
@@ -159,38 +168,3 @@ class Kind:
     piece: str
     run: Callable[[Peer, Path, float], Result]
     peers: tuple[str, ...] = ("nginx", "haproxy", "balancer")
-
-
-KINDS = (
-    Kind("http", "HTTP, keep-alive", "request", http),
-    Kind("paced", "HTTP, keep-alive, paced", "request", paced),
-    Kind("close", "HTTP, a connection each", "connection", close),
-    Kind("small", "TCP, small messages", "message", small),
-    Kind("connect", "TCP, a connection each", "connection", connect),
-    Kind("bulk", "TCP, 128 MiB files", "MiB", bulk),
-    Kind("udp", "UDP, 64 bytes and back", "datagram", udp, ("nginx", "balancer")),
-)
-
-
-@frozen
-class Held:
-    """Memory of a proxy in bytes: just started, and with `standing` idle connections."""
-
-    before: int
-    after: int
-    standing: int
-
-
-def idle(peer: Peer, count: int = CONNECTIONS) -> Held:
-    """Hold `count` kept-alive connections, each after one request."""
-    before = memory(peer.pids)
-    command = ["taskset", "-c", LOAD_CORE, sys.executable, "-m", "tests.bench.idle",
-               str(peer.http), str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                          env={**os.environ, "PATH": search_path(), "PYTHONPATH": str(ROOT)},
-                          ) as holder:
-        assert holder.stdout is not None and holder.stdin is not None
-        standing = int(holder.stdout.readline() or 0)
-        after = memory(peer.pids)
-        holder.stdin.close()
-    return Held(before, after, standing)

@@ -2,8 +2,9 @@
 The proxies to compare, each with the same work to do, and the origin behind them.
 
 Every one runs on one core with one worker, keeps connections to the origin, adds X-Forwarded-For,
-writes an access log line for each HTTP request to a file, and relays TCP and UDP. nginx has no
-active checks; HAProxy and the balancer check their servers every 2 s.
+writes an access log line for each HTTP request to a file, takes HTTPS with the same P-256
+certificate, and relays TCP and UDP. nginx has no active checks; HAProxy and the balancer check
+their servers every 2 s.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from string import Template
 
 from attrs import frozen
 
+from tests.bench.configs import BALANCER, HAPROXY, NGINX, ORIGIN
 from tests.bench.measure import family
 from tests.live.harness import LOOPBACK, ROOT, Process, free_port, search_path
+from tests.wire.certificates import Authority
 
 PROXY_CORE = "0"
 LOAD_CORE = "1"
@@ -28,141 +31,25 @@ LOAD_CORE = "1"
 CONNECTIONS = 10000
 """How many client connections a proxy must hold."""
 
+SERVER_NAME = "www.example.test"
+"""What clients ask for, and what the certificate is for."""
+
 BIG = 128 * 1024 * 1024
 """Bytes of the file with which bytes are counted."""
 
 PACKAGES = {"nginx": "nginx-light libnginx-mod-stream", "haproxy": "haproxy", "wrk": "wrk",
             "curl": "curl", "taskset": "util-linux"}
 
-ORIGIN = """\
-daemon off; worker_processes 1; pid $directory/origin.pid; error_log $directory/origin.err;
-worker_rlimit_nofile $files;
-events { worker_connections 19000; }
-http {
-    access_log off; keepalive_requests 1000000000; keepalive_timeout 3600s; sendfile on;
-    client_body_temp_path $directory/origin-body; proxy_temp_path $directory/origin-proxy;
-    fastcgi_temp_path $directory/o1; uwsgi_temp_path $directory/o2; scgi_temp_path $directory/o3;
-    default_type text/plain; etag off;
-    map $$server_port $$which { $a a; $b b; }
-    server {
-        listen $host:$a backlog=8192; listen $host:$b backlog=8192;
-        root $directory;
-        location / {
-            add_header Cache-Control "no-cache"; add_header X-Request-Id "$$request_id";
-            add_header Vary "Accept-Encoding";
-            return 200 "$body origin $$which\\n";
-        }
-        location = /big { }
-    }
-}
-"""
-
-NGINX = """\
-load_module $modules/ngx_stream_module.so;
-daemon off; worker_processes 1; pid $directory/nginx.pid; error_log $directory/nginx.err;
-worker_rlimit_nofile $files;
-events { worker_connections 19000; }
-http {
-    access_log $directory/nginx.access.log combined;
-    keepalive_requests 1000000000; keepalive_timeout 600s;
-    client_body_temp_path $directory/nginx-body; proxy_temp_path $directory/nginx-proxy;
-    fastcgi_temp_path $directory/n1; uwsgi_temp_path $directory/n2; scgi_temp_path $directory/n3;
-    upstream origin {
-        server $host:$a; server $host:$b;
-        keepalive 128; keepalive_requests 1000000000;
-    }
-    server {
-        listen $host:$http backlog=8192;
-        location / {
-            proxy_pass http://origin; proxy_http_version 1.1;
-            proxy_set_header Connection ""; proxy_set_header Host $$host;
-            proxy_set_header X-Forwarded-For $$proxy_add_x_forwarded_for;
-        }
-    }
-}
-stream {
-    upstream origin { server $host:$a; server $host:$b; }
-    upstream echo { server $host:$echo; }
-    server { listen $host:$tcp backlog=8192; proxy_pass origin; tcp_nodelay on; }
-    server { listen $host:$udp udp; proxy_pass echo; proxy_timeout 30s; }
-}
-"""
-
-HAPROXY = """\
-global
-    nbthread 1
-    maxconn 15000
-    no strict-limits
-    log stdout format raw local0
-defaults
-    log global
-    timeout connect 5s
-    timeout client 600s
-    timeout server 600s
-    timeout http-keep-alive 600s
-frontend web
-    mode http
-    option httplog
-    option forwardfor
-    bind $host:$http backlog 8192
-    default_backend origin
-backend origin
-    mode http
-    balance roundrobin
-    http-reuse safe
-    option httpchk GET /
-    server a $host:$a check
-    server b $host:$b check
-listen relay
-    mode tcp
-    option tcplog
-    balance roundrobin
-    bind $host:$tcp backlog 8192
-    server a $host:$a check
-    server b $host:$b check
-"""
-
-BALANCER = """\
-[site]
-admin = $host:$admin
-drain-timeout = 1s
-
-[pool origin]
-servers =
-    a $host:$a
-    b $host:$b
-check = http GET /
-
-[pool echo]
-servers = a $host:$echo
-check = none
-
-[http web]
-listen = $host:$http
-pool = origin
-access-log = $directory/balancer.access.log
-idle-timeout = 600s
-max-connections = 15000
-
-[tcp relay]
-listen = $host:$tcp
-pool = origin
-max-connections = 15000
-
-[udp relay]
-listen = $host:$udp
-pool = echo
-max-connections = 15000
-"""
-
 
 @frozen
 class Peer:
-    """A proxy at work: where it takes HTTP, TCP and UDP (0: it does not)."""
+    """A proxy at work, and the ports on which it takes HTTP, HTTPS, TCP and UDP (0: not at all)."""
 
     name: str
     process: Process
+    config: Path
     http: int
+    https: int
     tcp: int
     udp: int
 
@@ -179,14 +66,16 @@ class Peers:
         self.directory = directory
         self.a, self.b, self.echo = free_port(), free_port(), free_port()
         self._started: list[Process] = []
+        self._pem = Authority().issue(SERVER_NAME).save(directory / "server.pem")
         (directory / "big").touch()
         os.truncate(directory / "big", BIG)  # without blocks: the origin's disk plays no part
 
     def _write(self, name: str, text: str, **values: object) -> Path:
         path = self.directory / name
         path.write_text(Template(text).substitute(
-            values, directory=self.directory, host=LOOPBACK, a=self.a, b=self.b, echo=self.echo,
-            body="x" * 118, modules="/usr/lib/nginx/modules", files=file_limit()))
+            values, directory=self.directory, pem=self._pem, host=LOOPBACK,
+            a=self.a, b=self.b, echo=self.echo, body="x" * 118, modules="/usr/lib/nginx/modules",
+            files=file_limit()))
         return path
 
     def _start(self, name: str, core: str, command: Sequence[str]) -> Process:
@@ -205,29 +94,20 @@ class Peers:
                                         str(self.echo)])
 
     def start(self, name: str, *options: str) -> Peer:
-        """One of `nginx`, `haproxy`, `balancer`, answering. `options` are twistd's own."""
-        peer: Peer = getattr(self, f"_{name}")(*options)
-        peer.process.answering(peer.http, peer.tcp)
-        return peer
-
-    def _nginx(self) -> Peer:
-        http, tcp, udp = free_port(), free_port(), free_port()
-        config = self._write("nginx.conf", NGINX, http=http, tcp=tcp, udp=udp)
-        command = ["nginx", "-c", str(config)]
-        return Peer("nginx", self._start("nginx", PROXY_CORE, command), http, tcp, udp)
-
-    def _haproxy(self) -> Peer:
-        http, tcp = free_port(), free_port()
-        config = self._write("haproxy.cfg", HAPROXY, http=http, tcp=tcp)
-        command = ["haproxy", "-db", "-f", str(config)]
-        return Peer("haproxy", self._start("haproxy", PROXY_CORE, command), http, tcp, 0)
-
-    def _balancer(self, *options: str) -> Peer:
-        http, tcp, udp = free_port(), free_port(), free_port()
-        site = self._write("site.ini", BALANCER, http=http, tcp=tcp, udp=udp, admin=free_port())
-        command = [str(Path(sys.executable).parent / "twistd"), "--pidfile=", "-n", *options,
-                   "lb", "--config", str(site)]
-        return Peer("balancer", self._start("balancer", PROXY_CORE, command), http, tcp, udp)
+        """One of `nginx`, `haproxy`, `balancer`, answering. `options` are its program's own."""
+        template, command = {
+            "nginx": (NGINX, ("nginx", *options, "-c")),
+            "haproxy": (HAPROXY, ("haproxy", *options, "-db", "-f")),
+            "balancer": (BALANCER, (str(Path(sys.executable).parent / "twistd"), "--pidfile=",
+                                    "-n", *options, "lb", "--config")),
+        }[name]
+        ports = {port: free_port() for port in ("http", "https", "tcp", "udp")}
+        config = self._write(f"{name}.conf", template, **ports, admin=free_port())
+        process = self._start(name, PROXY_CORE, [*command, str(config)])
+        process.answering(*(ports[port] for port in ("http", "https", "tcp")))
+        if name == "haproxy":
+            ports["udp"] = 0
+        return Peer(name, process, config, **ports)
 
     def end(self) -> None:
         """Kill all that was started."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.bench.load import FIELDS, Held, Result
+from tests.bench.configs import BALANCER, HAPROXY, NGINX
+from tests.bench.held import Held
+from tests.bench.latency import Timed, timed, whole
+from tests.bench.load import FIELDS, Result
 from tests.bench.measure import TICK, Cpu, cpu_of_stat, memory_of_rollup
+from tests.bench.reloads import Reloaded, reweigh
 from tests.bench.table import BEGIN, END, Report, aims, insert, middle, page, ratio
 
 
@@ -51,6 +55,38 @@ class LoadTests(SynchronousTestCase):
         self.assertTrue(570 <= size <= 650, size)
 
 
+class LatencyTests(SynchronousTestCase):
+    """Times become percentiles."""
+
+    def test_percentiles(self) -> None:
+        """A percentile is a time that was measured, and the worst is kept."""
+        run = timed([each / 1000 for each in range(1000, 0, -1)], failed=2, closed=3)
+        self.assertEqual(run, Timed(1002, 2, 3, 0.5, 0.99, 0.999, 1.0))
+
+    def test_nothing(self) -> None:
+        """When all requests fail there is nothing to time."""
+        self.assertEqual(timed([], failed=2, closed=0), Timed(2, 2, 0, 0, 0, 0, 0))
+
+    def test_whole(self) -> None:
+        """An answer is whole with the last byte of its body."""
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nVary: x\r\n\r\nabc"
+        self.assertEqual([whole(answer[:end]) for end in range(len(answer) + 1)],
+                         [False] * len(answer) + [True])
+
+
+class ReloadTests(SynchronousTestCase):
+    """What a reload changes."""
+
+    def test_reweigh(self) -> None:
+        """In all three configurations it is the first server's weight, and nothing else."""
+        for text in (NGINX, HAPROXY, BALANCER):
+            changed = reweigh(text, 7)
+            self.assertEqual(len(changed), len(text))
+            self.assertEqual(sum(a != b for a, b in zip(changed, text, strict=True)), 1)
+            self.assertIn("7", changed[changed.index("$host:$a "):].splitlines()[0])
+            self.assertEqual(reweigh(changed, 1), text)
+
+
 class TableTests(SynchronousTestCase):
     """Runs become figures."""
 
@@ -70,6 +106,33 @@ class TableTests(SynchronousTestCase):
         met, missed = "\n".join(aims(report(14, 10))), "\n".join(aims(report(15, 10, held=101)))
         self.assertNotIn("missed", met)
         self.assertEqual(missed.count("missed"), 2)
+
+    def test_handshakes(self) -> None:
+        """A handshake may cost a third more than nginx's: a core does three quarters as many."""
+        for ours, met in ((133, True), (135, False)):
+            runs = {"full": {"nginx": [result(0, 100)], "balancer": [result(0, ours)]}}
+            text = "\n".join(aims(Report(runs, {}, "", "", "")))
+            self.assertIn("at least 0.75x", text)
+            self.assertEqual("missed" not in text, met)
+
+    def test_idle_tls(self) -> None:
+        """Memory under TLS is compared connection by connection, whatever the start took."""
+        for ours, met in ((125, True), (126, False)):
+            idle = {"nginx": Held(50, 100050, 1000), "balancer": Held(7, ours * 1000 + 7, 1000)}
+            text = "\n".join(aims(Report({}, {}, "", "", "", idle_tls=idle)))
+            self.assertEqual("missed" not in text, met)
+
+    def test_reloads(self) -> None:
+        """Failures in any round are missed aims; times are the rounds' medians."""
+        good = Reloaded(Timed(9, 0, 0, 0.001, 0.002, 0.003, 0.004),
+                        Timed(9, 0, 0, 0.001, 0.003, 0.050, 0.070), 5)
+        bad = Reloaded(good.without, Timed(9, 1, 2, 0.001, 0.009, 0.09, 0.1), 5)
+        report = Report({}, {}, "", "", "", reloads={"balancer": [good]})
+        self.assertNotIn("missed", "\n".join(aims(report)))
+        report = Report({}, {}, "", "", "", reloads={"balancer": [good, bad, good]})
+        self.assertEqual("\n".join(aims(report)).count("missed"), 1)
+        self.assertIn("| balancer | 15 | 27 | 1.00 | 3.00 | 50.00 | 100.00 | 1 | 2 |",
+                      page(report))
 
     def test_page(self) -> None:
         """The page names machine, versions and command, and shows each proxy."""
