@@ -6,19 +6,16 @@ Pure: it gets what the site counted and gives bytes.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
 
 from attrs import frozen
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric as Family
 
-from balancer.interfaces import Metric, Sample
+from balancer.interfaces import Metric
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-
-SAMPLES_A_SLICE: Final = 500
-"""Samples in one slice, or a few more: some 5 ms."""
 
 
 @frozen
@@ -35,38 +32,32 @@ def exposing(metrics: Iterable[Metric]) -> Generator[bytes, None, None]:
     """
     The text that `/metrics` answers, in pieces: a slice of work each, some of them empty.
 
-    There is one family for each name, though balancers of one kind bring the same names with other
-    labels: so all are gathered first.
+    There is one family for each name, though its metrics come in parts, and balancers of one kind
+    bring the same names with other labels. So each part is written down as it comes, which leaves
+    no object behind, and what belongs together is joined at the end.
     """
-    by_name: dict[str, list[Metric]] = {}
+    families: dict[str, list[bytes]] = {}
     for metric in metrics:
         yield b""
         name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
-        by_name.setdefault(name, []).append(metric)
-    for name, parts in by_name.items():
-        for first, samples in _slices(parts):
-            family = Family(name, parts[0].help, parts[0].kind)
-            ending = "_total" if family.type == "counter" else ""
-            for sample in samples:
-                family.add_sample(
-                    name + (sample.suffix or ending), dict(sample.labels), sample.value
-                )
-            registry: Any = _Collected((family,))
-            text: bytes = generate_latest(registry)
-            # HELP and TYPE may stand once.
-            yield text if first else text.split(b"\n", 2)[2]
+        text = _written(name, metric)
+        # HELP and TYPE may stand once.
+        families.setdefault(name, []).append(
+            text.split(b"\n", 2)[2] if name in families else text
+        )
+    for parts in families.values():
+        yield b"".join(parts)
 
 
-def _slices(parts: Sequence[Metric]) -> Iterator[tuple[bool, Sequence[Sample]]]:
-    """All samples of a family, some at a time, and whether they are its first ones."""
-    first, samples = True, list[Sample]()
-    for part in parts:
-        samples += part.samples
-        if len(samples) >= SAMPLES_A_SLICE:
-            yield first, samples
-            first, samples = False, []
-    if first or samples:
-        yield first, samples
+def _written(name: str, metric: Metric) -> bytes:
+    """A metric in the text format; `name` is without the ending of counters."""
+    family = Family(name, metric.help, metric.kind)
+    ending = "_total" if metric.kind == "counter" else ""
+    for sample in metric.samples:
+        family.add_sample(name + (sample.suffix or ending), dict(sample.labels), sample.value)
+    registry: Any = _Collected((family,))
+    text: bytes = generate_latest(registry)
+    return text
 
 
 def exposition(metrics: Iterable[Metric]) -> bytes:

@@ -55,6 +55,9 @@ _NOT_BUILT = "not in this version"
 
 Pieces: TypeAlias = Sequence[tuple[int, str]]
 
+LINES_A_SLICE = 200
+"""Lines of one value that are parsed in one slice: some 3 ms."""
+
 
 def read(text: str, path: str, sections: Sequence[Section]) -> SiteFile:
     """Read a site file of the kinds in `sections`. Never raises for anything in `text`, as long as
@@ -63,14 +66,14 @@ def read(text: str, path: str, sections: Sequence[Section]) -> SiteFile:
 
 
 def reading(text: str, path: str, sections: Sequence[Section]) -> Slices[SiteFile]:
-    """The same in slices: one for each section."""
+    """The same in slices: one for each section, more for one with many lines."""
     raw = yield from ini.reading(text)
     problems = [Problem(path, p.line, p.section, p.option, p.text) for p in raw.problems]
     kinds = {section.kind: section for section in sections}
     found = []
     for part in raw.sections:
         yield
-        parsed = _Reading(path, part, kinds.get(part.kind), problems).parsed(kinds)
+        parsed = yield from _Reading(path, part, kinds.get(part.kind), problems).parsing(kinds)
         if parsed is not None and not part.repeats:
             found.append(parsed)
         if len(problems) >= ini.MAX_PROBLEMS:
@@ -99,7 +102,7 @@ class _Reading:
         self.sound = False
         self.problems.append(Problem(self.path, line, self.raw.title, option, text))
 
-    def parsed(self, kinds: Mapping[str, Section]) -> Parsed | None:
+    def parsing(self, kinds: Mapping[str, Section]) -> Slices[Parsed | None]:
         section, raw = self.section, self.raw
         if section is None:
             text = f"unknown section {quoted(raw.kind)}"
@@ -114,7 +117,7 @@ class _Reading:
         self._check_title(section)
         options = section.options
         for given in raw.options:
-            self._take(given, options)
+            yield from self._taking(given, options)
             if len(self.problems) >= ini.MAX_PROBLEMS:
                 return None
         if self._misses_any(options.values()):
@@ -149,7 +152,7 @@ class _Reading:
                 self.complain(self.raw.line, text, declared.name)
         return bool(missing)
 
-    def _take(self, given: ini.RawOption, options: Mapping[str, Declared]) -> None:
+    def _taking(self, given: ini.RawOption, options: Mapping[str, Declared]) -> Slices[None]:
         first, _, key = given.name.partition(" ")
         declared = options.get(first)
         if declared is None or (key and not declared.keyed):
@@ -163,15 +166,15 @@ class _Reading:
             return
         self.tried.add(first)
         self.lines[given.name] = tuple(line for line, _ in given.lines) or (given.line,)
-        read = self._read_value(given, declared, options)
+        read = yield from self._reading_value(given, declared, options)
         if declared.keyed:
             self.values.setdefault(declared.attribute, {}).update((key, value) for value in read)
         elif read:
             self.values[declared.attribute] = read[0]
 
-    def _read_value(
+    def _reading_value(
         self, given: ini.RawOption, declared: Declared, options: Mapping[str, Declared]
-    ) -> list[Any]:
+    ) -> Slices[list[Any]]:
         """The attribute's value in a list, or nothing when no line of it could be read."""
         pieces: Pieces = given.lines or ((given.line, ""),)
         if declared.later:
@@ -182,7 +185,9 @@ class _Reading:
         if not declared.lines:
             pieces = ((pieces[0][0], " ".join(text for _, text in pieces)),)
         read, good = [], []
-        for line, text in pieces:
+        for at, (line, text) in enumerate(pieces, 1):
+            if at % LINES_A_SLICE == 0:
+                yield
             try:
                 if not text:
                     raise Unreadable(declared.expected)
