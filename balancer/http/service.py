@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from balancer.http.answers import MAX_PAGE, Answer, page, response
+from balancer.http.answers import MAX_PAGE, Answer, error, page, response
 from balancer.http.client import ClientConnection
 from balancer.http.dates import Dates
 from balancer.http.exchange import NAMES
@@ -63,6 +63,11 @@ LOG_INTERVAL: Final = 60.0
 """Seconds between two lines about the same shortage."""
 
 log = Logger()
+
+
+_SENT_PLAIN = error(400, "this port speaks HTTPS")
+PLAIN_HTTP: Final = b"%bConnection: close\r\n\r\n%b" % (_SENT_PLAIN.start, _SENT_PLAIN.body)
+"""What a client gets that speaks plain HTTP to a listener with TLS, as nginx tells it."""
 
 
 @implementer(IPrepared)
@@ -112,7 +117,7 @@ class HttpBalancer(Service):
         self._targets: dict[str, Target] = {}
         self._routes: tuple[Route, ...] = ()
         self._listeners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
-        self._tls = Terminations(self._not_shaken, ALPN)
+        self._tls = Terminations(self._not_shaken, ALPN, PLAIN_HTTP)
         # Accepted, and not among the front's connections before their handshakes are done.
         self._shaking: set[ClientConnection] = set()
         self._max_connections = 0

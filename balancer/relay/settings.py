@@ -43,13 +43,22 @@ class Rate:
 
 
 def listen(text: str) -> Endpoint:
-    """A line `ADDRESS:PORT`; TLS and the PROXY protocol are not in this version."""
+    """A line `ADDRESS:PORT`; the PROXY protocol is not in this version."""
     address, *words = text.split() or [""]
     for word in words:
+        if word.startswith("tls="):
+            raise Unreadable("ADDRESS:PORT; in [tcp], tls is an option of its own", word)
         if word.partition("=")[0] in LISTEN_WORDS:
             raise NotBuilt(word)
         raise Unreadable("ADDRESS:PORT and nothing more", word)
     return listen_endpoint(address)
+
+
+def certificates(text: str) -> str | None:
+    """`no`, or where certificates are."""
+    if text in ("yes", "on", "true"):
+        raise Unreadable("no, or the certificates' directory or file", text)
+    return None if text in ("no", "off", "false", "none") else path(text)
 
 
 def rate(text: str) -> Rate:
@@ -150,8 +159,12 @@ class TcpSettings(RelaySettings):
         default="5m",
         help="A connection on which nothing moved for this long, either way, is closed.",
     )
-    tls: str = option(
-        free_text, default="no", later=True, help="Whether TLS ends here."
+    tls: str | None = option(
+        certificates,
+        default="no",
+        help="A PEM file with a certificate and its key, or a directory of such files: TLS ends "
+        "at all listeners of this section, and clients get the certificate for the name that they "
+        "ask for, see docs/tls.md. `no`: bytes pass as they come.",
     )
     routes: tuple[str, ...] = option(
         free_text,

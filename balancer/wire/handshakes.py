@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IProtocol
@@ -19,7 +20,7 @@ from balancer.wire.interfaces import IWireReactor
 from balancer.wire.listener import Listener
 from balancer.wire.seldom import Seldom
 from balancer.wire.tls import TlsStream
-from balancer.wire.tls_reasons import TIMED_OUT, explain
+from balancer.wire.tls_reasons import PLAIN_HTTP, TIMED_OUT, explain
 
 #: Seconds that a client has to finish its handshake (nginx: 60; HAProxy: its client timeout).
 HANDSHAKE_SECONDS = 10.0
@@ -38,6 +39,9 @@ STEPS_A_TURN = 64
 
 #: Seconds between two log lines about failures.
 LOG_INTERVAL = 1.0
+
+#: Bytes read from a client whose handshake has failed: what a browser sends at once.
+PARTING = 64 * 1024
 
 GAVE_WAY = "gave way to newer handshakes"
 STOPPED = "the listener stops"
@@ -67,6 +71,8 @@ class Handshakes:
         self.listener = listener
         self.context = context
         self.failed = failed
+        #: What somebody gets who speaks plain HTTP, in the clear; empty: an end and no more.
+        self.plain = b""
         self.timeout = timeout
         self.most = most
         self.done_total = 0
@@ -189,7 +195,7 @@ class Handshakes:
 
 
 class _ServerStream(TlsStream):
-    """A stream whose handshake goes on only as the listener's allow."""
+    """A stream whose handshake goes on only as the listener's allow, and ends politely."""
 
     __slots__ = ("handshakes",)
 
@@ -199,3 +205,13 @@ class _ServerStream(TlsStream):
         """Take a step, or leave it to the next turn: the kernel says again that it is due."""
         if self.handshakes.may_step():
             super().shake()
+
+    def give_up(self, reason: str) -> None:
+        """As the others do, but what was sent arrives: to close a socket with something unread
+        would reset the connection, alert and all."""
+        if self._shaken is not None:
+            with suppress(OSError):
+                if reason == PLAIN_HTTP and self.handshakes.plain:
+                    socket.socket.send(self.socket, self.handshakes.plain)
+                socket.socket.recv(self.socket, PARTING)
+        super().give_up(reason)

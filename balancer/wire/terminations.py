@@ -29,12 +29,18 @@ class Terminations:
     The TLS of a balancer's listeners, by listener; those without are not in it.
 
     `failed(protocol, reason)` is told of handshakes that fail, as `Handshakes` does. `alpn` names
-    the protocols that are spoken, the preferred first.
+    the protocols that are spoken, the preferred first. `plain` answers plain HTTP.
     """
 
-    def __init__(self, failed: Callable[[Any, str], None], alpn: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        failed: Callable[[Any, str], None],
+        alpn: Sequence[str] = (),
+        plain: bytes = b"",
+    ) -> None:
         self._failed = failed
         self._alpn = alpn
+        self._plain = plain
         self._open: dict[Listener, tuple[Keyring, Handshakes]] = {}
         # Of listeners that are ours no more: their handshakes may end, and count.
         self._closed: list[Handshakes] = []
@@ -96,6 +102,7 @@ class Terminations:
                 handshakes = Handshakes(
                     listener, keyring.context, self._failed, timeout=timeout, most=most
                 )
+                handshakes.plain = self._plain
             self._open[listener] = (keyring, handshakes)
             if id(keyring) not in said:
                 said.add(id(keyring))

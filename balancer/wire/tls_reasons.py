@@ -9,12 +9,13 @@ import os
 import ssl
 
 CLOSED = "closed during the handshake"
+PLAIN_HTTP = "plain HTTP on a TLS port"
 TIMED_OUT = "handshake timed out"
 
 # OpenSSL's reason -> ours. TLSV1_* and SSLV3_* are alerts of the peer (RFC 8446 6.2).
 _WORDS = {
-    "HTTP_REQUEST": "plain HTTP on a TLS port",
-    "HTTPS_PROXY_REQUEST": "plain HTTP on a TLS port",
+    "HTTP_REQUEST": PLAIN_HTTP,
+    "HTTPS_PROXY_REQUEST": PLAIN_HTTP,
     "WRONG_VERSION_NUMBER": "not TLS",
     "UNSUPPORTED_PROTOCOL": "only TLS versions older than 1.2",
     "VERSION_TOO_LOW": "only TLS versions older than 1.2",

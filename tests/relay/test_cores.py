@@ -59,19 +59,24 @@ class SettingsTests(SynchronousTestCase):
         ):
             for kind in ("tcp", "udp"):
                 self.assertIn("not in this version", self.problem_with(kind, option))
-        for option in ("tls = yes", "routes = sni=a -> pool b", "synproxy = on",
-                       "user-timeout = 5s"):
+        for option in ("routes = sni=a -> pool b", "synproxy = on", "user-timeout = 5s"):
             self.assertIn("not in this version", self.problem_with("tcp", option))
         self.assertIn("not in this version", self.problem_with("udp", "responses = 1"))
         self.found("tcp", "mode = relay", "proxy-protocol = off", "trusted-proxies = none",
                    "tls = no")
         self.found("udp", "responses = off")
 
+    def test_tls(self) -> None:
+        """TLS ends where there are certificates; a mere yes does not say where."""
+        self.assertEqual(self.found("tcp", "tls = tls/site.pem").tls, "tls/site.pem")
+        self.assertIsNone(self.found("tcp", "tls = no").tls)
+        self.assertIn("expected no, or the certificates'", self.problem_with("tcp", "tls = yes"))
+
     def test_listen(self) -> None:
         """A listener is an address and a port; what [http] may add is not in this version."""
         self.assertEqual(
             self.problems("tcp", "pool = p", "listen = 127.0.0.1:80 tls=x"),
-            ["listen: not in this version, got 'tls=x'"],
+            ["listen: expected ADDRESS:PORT; in [tcp], tls is an option of its own, got 'tls=x'"],
         )
         self.assertEqual(
             self.problems("tcp", "pool = p", "listen = 127.0.0.1:80 fast"),

@@ -43,6 +43,7 @@ RELAY_READ = 256 * 1024
 #   CONNECTING   connected              what the client sent goes out               RELAYING
 #                failed                 the next server, up to `retries` times      CONNECTING
 #                failed, none is left   close the client                            ENDED
+#                not made               the client's TLS handshake has failed       ENDED
 #   either       client lost            forget the queue, cancel the connect        ENDED
 #                client's end           remember it for the server                  the same
 #   RELAYING     bytes                  to the other side                           RELAYING
@@ -106,6 +107,10 @@ class Side:
         """The stream is there."""
         self.stream = cast(Stream, transport)
         self._link.made(self)
+
+    def not_made(self) -> None:
+        """The client's handshake has failed: there will be no stream."""
+        self._link.kill("C")
 
     def connectionMade(self) -> None:
         """Nothing more than `makeConnection` does."""

@@ -16,18 +16,19 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from balancer.config.values import Endpoint
-from balancer.interfaces import IBalancer, IContext, Metric
+from balancer.interfaces import IBalancer, IContext, IPrepared, Metric, PrepareError
 from balancer.pool.pool import Pool
 from balancer.relay.limits import Limits
 from balancer.relay.lines import Ended, milliseconds, peer_text
-from balancer.relay.service import Families, Relay
+from balancer.relay.service import Families, Prepared, Relay
 from balancer.relay.settings import TcpSettings
-from balancer.relay.tcp.protocol import Link, Terms, Totals
+from balancer.relay.tcp.protocol import Link, Side, Terms, Totals
 from balancer.wire import room
-from balancer.wire.address import SocketAddress
 from balancer.wire.connect import Connecting, connect
+from balancer.wire.handshakes import HANDSHAKE_SECONDS, MOST_HANDSHAKES
 from balancer.wire.listener import Listener
 from balancer.wire.stream import Stream
+from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
 
 log = Logger()
 
@@ -58,6 +59,25 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         self._owners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
         self._most = 0
         self._paused = False
+        self._tls = Terminations(self._not_shaken)
+
+    def prepare(self, settings: TcpSettings) -> IPrepared:
+        """See `IBalancer`. Raises `PrepareError` also when certificates cannot be used."""
+        others = super().prepare(settings)
+        paths = {}
+        if settings.tls is not None:
+            paths = {self._borrow(endpoint): settings.tls for endpoint in settings.listen}
+        try:
+            keyrings = self._tls.prepare(paths, self.context.reactor.seconds())
+        except CannotLoad as error:
+            msg = "\n".join(f"[tcp {self.section}] tls: {each}" for each in error.problems)
+            raise PrepareError(msg) from error
+        return Prepared(partial(self._take_all, others, keyrings, settings))
+
+    def _take_all(self, others: IPrepared, keyrings: Keyrings, settings: TcpSettings) -> None:
+        timeout = min(HANDSHAKE_SECONDS, settings.idle_timeout)
+        self._tls.take(keyrings, timeout, min(MOST_HANDSHAKES, settings.max_connections))
+        others.commit()
 
     def _borrow(self, endpoint: Endpoint) -> Listener:
         return self.context.listener(endpoint.host, endpoint.port)
@@ -99,7 +119,7 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             return
         for listener in self._bound:
             owner = self._owners.setdefault(
-                listener, partial(self._accepted, listener.address.sockaddr)
+                listener, partial(self._accepted, listener)
             )
             listener.accepted = owner
             listener.resume()
@@ -107,7 +127,14 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         self._paused = False
         self._bound_connections()
 
-    def _accepted(self, host: SocketAddress, sock: socket.socket, peer: Any) -> None:
+    def _close(self) -> None:
+        super()._close()
+        self._tls.stop()
+
+    def _not_shaken(self, client: Side, reason: str) -> None:
+        client.not_made()
+
+    def _accepted(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         terms = self._terms
         assert terms is not None
         source, port = peer[:2] if isinstance(peer, tuple) else ("unix", 0)
@@ -120,6 +147,10 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         link = Link(terms, source, port)
         self.links.add(link)
         self._bound_connections()
+        if listener in self._tls:
+            self._tls.handshakes(listener).serve(sock, peer, link.client)
+            return
+        host = listener.address.sockaddr
         self._stream(self.context.reactor, sock, link.client, host, peer).start()
 
     def _bound_connections(self) -> None:
@@ -200,6 +231,7 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             "bytes_to_client": to_client,
             "refused": dict(self.refused),
             "retries": self.totals.retries,
+            "tls": self._tls.status(),
         }
 
     def metrics(self) -> Sequence[Metric]:
@@ -238,6 +270,8 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             "how",
             totals.ended,
         )
+        if self._tls.status():
+            self._tell_of_tls(found)
         found.histogram(
             "connect_seconds", "How long connecting to a server took.", totals.connect_seconds
         )
@@ -245,3 +279,12 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             "duration_seconds", "How long connections lasted.", totals.life_seconds
         )
         return found.found
+
+    def _tell_of_tls(self, found: Families) -> None:
+        tls = self._tls
+        text = "TLS handshakes with clients that were completed."
+        found.one("counter", "tls_handshakes", text, tls.done_total)
+        text = "Those of them that an earlier session made short."
+        found.one("counter", "tls_resumed", text, tls.resumed_total)
+        text = "TLS handshakes with clients that failed."
+        found.by("counter", "tls_failures", text, "reason", tls.failures)
