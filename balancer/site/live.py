@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field, frozen
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -73,12 +74,26 @@ class Live:
     admin: AdminService | None = field(default=None, init=False)
     control: ControlPort | None = field(default=None, init=False)
     turnstile: Turnstile = field(init=False)
-    leaving: set[IBalancer] = field(factory=set, init=False)
+    leaving: dict[str, IBalancer] = field(factory=dict, init=False)
     """Balancers that are no more in the site file, while they drain."""
+    _holders: dict[IBalancer, MultiService] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.turnstile = Turnstile(self.context.reactor, room.checks())
         self.names.moved = self._moved
+
+    def adopt(self, balancer: IBalancer) -> None:
+        """
+        Make it a part of the site. Each has a parent of its own: a service's name is its maker's
+        business, and may be that of another that still drains.
+        """
+        holder = self._holders[balancer] = MultiService()
+        balancer.setServiceParent(holder)
+        holder.setServiceParent(self.site)
+
+    def part_with(self, balancer: IBalancer) -> None:
+        """Stop it; it is no part of the site any more."""
+        self._holders.pop(balancer).disownServiceParent()
 
     def _moved(self, server: Server) -> None:
         pool = self.context.registry.pools.get(server.key.partition("/")[0])
@@ -196,7 +211,7 @@ class Change:
             prepared.commit()
         for key, balancer in self._balancers.items():
             if key not in live.balancers:
-                balancer.setServiceParent(live.site)
+                live.adopt(balancer)
         live.balancers = dict(self._balancers)
         for key, balancer in gone.items():
             self._retire(key, balancer)
@@ -278,12 +293,13 @@ class Change:
     def _retire(self, key: str, balancer: IBalancer) -> None:
         """It accepts no more, finishes what it has within `drain-timeout`, and ends."""
         live = self.live
-        live.leaving.add(balancer)
+        key = f"{key} (removed, {id(balancer):x})"
+        live.leaving[key] = balancer
         ended = drained(live.context.reactor, {key: balancer}, self.plan.site.drain_timeout)
 
         def end(_: object) -> None:
-            live.leaving.discard(balancer)
-            balancer.disownServiceParent()
+            del live.leaving[key]
+            live.part_with(balancer)
 
         ended.addCallback(end)
 

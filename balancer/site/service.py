@@ -110,7 +110,8 @@ class SiteService(MultiService):
             timeout = self.plan.site.drain_timeout
             log.info("draining for at most {timeout} s", timeout=timeout)
             self.context.listeners.accept_waiting()
-            self._draining = drained(self._reactor, self.live.balancers, timeout)
+            everybody = {**self.live.balancers, **self.live.leaving}
+            self._draining = drained(self._reactor, everybody, timeout)
             self.context.listeners.close_unowned()
         return self._draining
 

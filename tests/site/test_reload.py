@@ -81,6 +81,29 @@ class FollowTests(ReloadTestCase):
         self.assertEqual(self.maker.done[-1], "stop two")
         self.assertNotIn("gate:two", self.site.snapshot().status["balancers"])
 
+    def test_back_while_it_drains(self) -> None:
+        """A balancer that comes back while the one of its name still drains is another one, and
+        both end when the site does."""
+        self.start()
+        self.follow(TEXT.partition("[gate two]")[0])
+        old = self.maker.made["two"]
+        self.follow(TEXT)
+        self.assertIsNot(self.maker.made["two"], old)
+        self.assertEqual(self.maker.done[-1], "start two")
+        self.assertEqual(self.site.snapshot().status["balancers"]["gate:two"]["name"], "two")
+        old.drained.callback(None)
+        self.assertEqual(self.maker.done[-1], "stop two")
+
+    def test_stop_waits_for_the_removed(self) -> None:
+        """A site that drains waits for balancers that were removed before, too."""
+        self.start()
+        self.follow(TEXT.partition("[gate two]")[0])
+        drained = self.site.drain()
+        self.maker.made["one"].drained.callback(None)
+        self.assertNoResult(drained)
+        self.maker.made["two"].drained.callback(None)
+        self.successResultOf(drained)
+
     def test_removed_balancer_that_does_not_end(self) -> None:
         """One that does not end by itself is stopped after drain-timeout."""
         self.start()
