@@ -8,7 +8,6 @@ whose module does not import is listed with the reason and harms nobody but its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +43,7 @@ class _Lazy:
         if self._loaded is None:
             try:
                 self._loaded = namedAny(self.where)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - theirs may raise anything
                 msg = f"does not import from {self.where}: {type(error).__name__}: {error}"
                 raise Unloadable(msg) from error
         return self._loaded
@@ -95,33 +94,55 @@ class Found:
 
 
 def find(package: ModuleType = twisted.plugins) -> Found:
-    """Ask `getPlugins` for the kinds and checks in `package`, and see that each can be imported."""
+    """Ask `getPlugins` for the kinds and checks in `package`, and see that each can be used."""
     broken: dict[str, str] = {}
     kinds, checkers = getPlugins(IBalancerMaker, package), getPlugins(ICheckMaker, package)
-    balancers = _usable(kinds, attrgetter("kind"), attrgetter("section"), "kind", broken)
-    checks = _usable(checkers, attrgetter("name"), attrgetter("help"), "check", broken)
+    balancers = _usable(kinds, "kind", _checked_kind, broken)
+    checks = _usable(checkers, "check", _checked_check, broken)
     return Found(balancers, checks, broken)
+
+
+def _checked_kind(maker: IBalancerMaker) -> str:
+    """The kind of a maker that keeps to `IBalancerMaker`. Raises whatever it likes."""
+    from balancer.config.schema import Section
+
+    kind, section = maker.kind, maker.section
+    if not isinstance(section, Section):
+        raise Unloadable(f"expected a balancer.config.schema.Section as its section, got {section}")
+    if section.kind != kind:
+        raise Unloadable(f"expected a section of the kind {kind!r}, got {section.kind!r}")
+    return kind
+
+
+def _checked_check(maker: ICheckMaker) -> str:
+    """The name of a maker that keeps to `ICheckMaker`. Raises whatever it likes."""
+    if not isinstance(maker.help, str):
+        raise Unloadable(f"expected text as its help, got {maker.help!r}")
+    return maker.name
 
 
 def _usable(
     makers: Iterable[MakerT],
-    name_of: Callable[[MakerT], str],
-    touch: Callable[[MakerT], object],
     what: str,
+    checked: Callable[[MakerT], str],
     broken: dict[str, str],
 ) -> dict[str, MakerT]:
-    """The makers by name. The first of a name stays; `broken` learns of the others."""
+    """
+    The makers by name. The first of a name stays; `broken` learns of the others, and of those that
+    cannot be used: whatever a third party's module does at its import harms its own sections only.
+    """
     found: dict[str, MakerT] = {}
     for maker in makers:
-        name = name_of(maker)
-        label = f"{what} {name}"
+        label = f"{what} {getattr(maker, 'name' if what == 'check' else 'kind', repr(maker))}"
+        try:
+            name = checked(maker)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit too: it is not theirs to leave
+            broken[label] = str(error) or type(error).__name__
+            continue
         if name in found:
             broken[f"second {label}"] = f"{maker!r} has the name of {found[name]!r}, which is used"
-            continue
-        try:
-            touch(maker)
-        except Exception as error:  # noqa: BLE001 - a third party's maker may raise anything
-            broken[label] = str(error) or type(error).__name__
             continue
         found[name] = maker
     return found

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from balancer.config.schema import Section
 from balancer.interfaces import IBalancerMaker, ICheckMaker
 from balancer.plugins import Found, LazyBalancerMaker, LazyCheckMaker, Unloadable, find
+from balancer.site.sections import Nothing
 
 OWN_KINDS = {"http", "tcp", "udp", "demo"}
 OWN_CHECKS = {"tcp", "udp", "exec", "http", "https"}
@@ -20,6 +23,9 @@ from balancer.plugins import LazyBalancerMaker, LazyCheckMaker
 good = LazyBalancerMaker("tests.test_plugins.GOOD", kind="good")
 again = LazyBalancerMaker("tests.test_plugins.GOOD", kind="good")
 broken = LazyBalancerMaker("no.such.module", kind="broken")
+leaves = LazyBalancerMaker("tests.test_plugins.leaver.at_once", kind="leaves")
+bare = LazyBalancerMaker("tests.test_plugins.BARE", kind="bare")
+other = LazyBalancerMaker("tests.test_plugins.GOOD", kind="other")
 check = LazyCheckMaker("tests.test_plugins.none_such", name="check")
 """
 
@@ -27,10 +33,24 @@ check = LazyCheckMaker("tests.test_plugins.none_such", name="check")
 class Good:
     """Stands for a maker: all that `find` asks of it is its section."""
 
-    section = "a section"
+    section: Any = Section(kind="good", settings=Nothing, help="For tests.")
 
 
-GOOD = Good()
+class Bare:
+    """A maker whose section is none."""
+
+    section: Any = "a section"
+
+
+class Leaver:
+    """What ends the process when it is touched, as a module with sys.exit() does."""
+
+    @property
+    def at_once(self) -> None:
+        raise SystemExit(3)
+
+
+GOOD, BARE, leaver = Good(), Bare(), Leaver()
 
 
 class Installed(SynchronousTestCase):
@@ -85,6 +105,13 @@ class ThirdParties(SynchronousTestCase):
         broken = self.found().broken
         self.assertIn("does not import from no.such.module: ", broken["kind broken"])
         self.assertIn("tests.test_plugins.none_such", broken["check check"])
+
+    def test_strange_ones_are_listed(self) -> None:
+        """So are one that leaves the process, one without a section, and one of another kind's."""
+        broken = self.found().broken
+        self.assertIn("SystemExit", broken["kind leaves"])
+        self.assertIn("expected a balancer.config.schema.Section", broken["kind bare"])
+        self.assertIn("expected a section of the kind 'other', got 'good'", broken["kind other"])
 
     def test_second_of_a_name(self) -> None:
         """Of two kinds of one name the first is used, and the second listed."""

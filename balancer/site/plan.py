@@ -124,6 +124,9 @@ class _Draft:
         self._path = file.path
         self._names = file.names
         self._sections = file.sections
+        if ("site", "") not in file.names:
+            # What [site] has by default stands beside the rest: it is line 0 of every file.
+            self._sections = (Parsed("site", "", SiteSettings(), 0, {}), *file.sections)
         self._makers = makers
         self._declared = {section.kind: section for section in makers.sections()}
         self._users = self._all_users()
@@ -137,17 +140,12 @@ class _Draft:
         yield from self._tls_problems()
 
     def plan(self, warnings: tuple[Problem, ...]) -> Plan:
-        site = next((s.settings for s in self._sections if s.kind == "site"), None)
-        if site is None:
-            site = SiteSettings()
+        site = next(s.settings for s in self._sections if s.kind == "site")
         balancers = tuple(
             self._balancer(section)
             for section in self._sections
             if section.kind not in ("site", "pool")
         )
-        claims = [claim for _, claim in self._claims()]
-        if not any(s.kind == "site" for s in self._sections):
-            claims = [*SITE.claims(site), *claims]
         return Plan(
             path=self._path,
             site=site,
@@ -157,7 +155,7 @@ class _Draft:
                 if section.kind == "pool"
             ),
             balancers=balancers,
-            claims=tuple(claims),
+            claims=tuple(claim for _, claim in self._claims()),
             warnings=warnings,
         )
 
@@ -213,7 +211,8 @@ class _Draft:
                 line = other.line_of(earlier.option, earlier.index)
                 text = (
                     f"expected a listener of its own, got {_shown(claim)}, which "
-                    f"[{f'{other.kind} {other.name}'.strip()}] has at line {line}"
+                    f"[{f'{other.kind} {other.name}'.strip()}] has "
+                    + (f"at line {line}" if line else f"by default; set its {earlier.option}")
                 )
                 yield self._problem(section, claim.option, claim.index, text)
                 break

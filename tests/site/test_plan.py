@@ -189,6 +189,17 @@ class Unsound(SynchronousTestCase):
         errors = self.told(SOUND + "[site]\nadmin = 127.0.0.1:80\n")
         self.assertIn("which [gate front] has at line 5", errors[0])
 
+    def test_default_admin_is_a_listener(self) -> None:
+        """So is the admin's default address, in a file without [site]."""
+        errors = self.told(SOUND.replace("127.0.0.1:80", "127.0.0.1:9180"))
+        self.assertEqual(
+            errors,
+            [
+                "s.ini:5: [gate front] listen: expected a listener of its own, got "
+                "127.0.0.1:9180, which [site] has by default; set its admin"
+            ],
+        )
+
     def test_dns_may_share(self) -> None:
         """Sections of [dns] share a listener."""
         self.assertEqual(
