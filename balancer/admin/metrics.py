@@ -41,10 +41,9 @@ def exposing(metrics: Iterable[Metric]) -> Generator[bytes, None, None]:
         yield b""
         name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
         text = _written(name, metric)
+        parts = families.setdefault(name, [])
         # HELP and TYPE may stand once.
-        families.setdefault(name, []).append(
-            text.split(b"\n", 2)[2] if name in families else text
-        )
+        parts.append(text.split(b"\n", 2)[2] if parts else text)
     for parts in families.values():
         yield b"".join(parts)
 
