@@ -43,7 +43,7 @@ class _Lazy:
         if self._loaded is None:
             try:
                 self._loaded = namedAny(self.where)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - theirs may raise anything
+            except (Exception, SystemExit) as error:
                 msg = f"does not import from {self.where}: {type(error).__name__}: {error}"
                 raise Unloadable(msg) from error
         return self._loaded

@@ -19,7 +19,7 @@ from twisted.python import usage
 
 from balancer import plugins
 from balancer.config.schema import Problem
-from balancer.interfaces import NotDone, PrepareError
+from balancer.interfaces import PrepareError
 from balancer.site.files import load
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
@@ -138,7 +138,7 @@ class Signals:
         actions: dict[signal.Signals, Callable[[], object]] = {
             signal.SIGTERM: self._site.leave,
             signal.SIGINT: self._site.leave,
-            signal.SIGHUP: self._reload,
+            signal.SIGHUP: self._site.operations.reload_again,
             signal.SIGUSR1: self._site.reopen_logs,
             signal.SIGUSR2: lambda: self._not_yet("SIGUSR2 (a successor)"),
         }
@@ -147,15 +147,6 @@ class Signals:
 
     def _caller(self, action: Callable[[], object]) -> Callable[[int, object], None]:
         return lambda number, frame: self._reactor.callFromThread(action)
-
-    def _reload(self) -> None:
-        """What came of it is in the log."""
-        try:
-            done = self._site.operations.reload()
-        except NotDone as error:
-            log.error("not reloaded: {error}", error=error)
-        else:
-            done.addErrback(lambda failure: None)
 
     def _not_yet(self, what: str) -> None:
         log.warn("{what} is not in this version: nothing changed", what=what)

@@ -39,7 +39,7 @@ from balancer.site.build import (
 from balancer.site.context import Context
 from balancer.site.control import ControlPort
 from balancer.site.names import Named, Names
-from balancer.site.plan import Makers, Plan, PoolPlan
+from balancer.site.plan import BalancerPlan, Makers, Plan, PoolPlan
 from balancer.site.sections import DEFAULT_CONTROL
 from balancer.site.trusts import Trusts
 from balancer.wire import room
@@ -144,7 +144,7 @@ class Change:
             yield
             balancer = live.balancers.get(each.key)
             if balancer is None:
-                balancer = live.makers.balancers[each.kind].make(each.name, context)
+                balancer = self._make(each)
             self._balancers[each.key] = balancer
             try:
                 self._prepared.append(balancer.prepare(each.settings))
@@ -152,6 +152,15 @@ class Change:
                 self._problems.append(str(error))
         if self._problems:
             raise PrepareError("\n".join(self._problems))
+
+    def _make(self, each: BalancerPlan) -> IBalancer:
+        live = self.live
+        try:
+            return live.makers.balancers[each.kind].make(each.name, live.context)
+        except Exception as error:
+            # A third party's maker may raise anything; the operator needs to know whose it is.
+            what = f"{type(error).__name__}: {error}"
+            raise PrepareError(f"[{each.kind} {each.name}] cannot be made: {what}") from error
 
     def _preparing_pool(self, plan: PoolPlan, now: float) -> Slices[PoolChange]:
         registry = self.live.context.registry

@@ -45,6 +45,7 @@ class Operations:
         self._reactor = reactor
         self._site = site
         self._path = path
+        self._again = False
         self._reloading = False
 
     # -- site files
@@ -78,6 +79,17 @@ class Operations:
         done = in_slices(self._reactor, self._reload())
         return done.addBoth(self._reloaded)
 
+    def reload_again(self) -> None:
+        """Reload at a signal, whose sender waits for no answer: the log has it. If a reload goes on
+        already, the file is read once more after it, since it may have changed meanwhile."""
+        if self._reloading:
+            self._again = True
+            return
+        try:
+            self.reload().addErrback(lambda failure: None)
+        except NotDone as error:
+            log.error("not reloaded: {error}", error=error)
+
     def _reload(self) -> Slices[Mapping[str, Any]]:
         plan = yield from self._sound(self._path)
         made = yield from self._changes(plan)
@@ -95,6 +107,9 @@ class Operations:
 
     def _reloaded(self, result: Any) -> Any:
         self._reloading = False
+        if self._again:
+            self._again = False
+            self._reactor.callLater(0, self.reload_again)
         if not isinstance(result, Failure):
             count = len(result["changes"])
             log.info("reloaded {path}: {count} changes", path=self._path, count=count)

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.logger import Logger
 
 from balancer import __version__
 from balancer.config.slices import Slices, finish
@@ -17,6 +19,10 @@ from balancer.site.plan import Plan
 
 if TYPE_CHECKING:
     from balancer.site.service import SiteService
+
+log = Logger()
+
+T = TypeVar("T")
 
 SHOWN_EVENTS = 50
 """How many of the latest events the status has."""
@@ -40,7 +46,7 @@ def telling(site: SiteService) -> Slices[Mapping[str, Any]]:
         "site": _site(site),
         "pools": pools,
         "balancers": {
-            key: {"healthy": registry.health(key), **balancer.status()}
+            key: {"healthy": registry.health(key), **_told(key, balancer.status, {})}
             for key, balancer in live.balancers.items()
         },
         "events": [event_status(event) for event in list(registry.events)[-SHOWN_EVENTS:]],
@@ -51,8 +57,18 @@ def metrics(site: SiteService) -> Iterator[Metric]:
     """The metrics of the site and its balancers, made as they are asked for."""
     listeners = site.context.listeners.all_tcp()
     yield from site_metrics(site.context.registry.pools, listeners, _long_turns(site))
-    for balancer in list(site.live.balancers.values()):
-        yield from balancer.metrics()
+    for key, balancer in list(site.live.balancers.items()):
+        yield from _told(key, balancer.metrics, ())
+
+
+def _told(key: str, ask: Callable[[], T], instead: T) -> T:
+    """What a balancer tells of itself; `instead` if it raises: it may be a third party's, and the
+    others' figures are none the worse."""
+    try:
+        return ask()
+    except Exception:  # noqa: BLE001 - the edge to a third party's code: logged
+        log.failure("{balancer} cannot tell its status", balancer=key)
+        return instead
 
 
 def name_of(plan: Plan) -> str:

@@ -118,6 +118,31 @@ class OperationsTests(ReloadTestCase):
         self.site.drain()
         self.assertRaises(NotDone, self.operator.reload)
 
+    def test_signal_during_a_reload(self) -> None:
+        """A signal that comes during a reload is followed by another one: the file may have changed
+        since it was read."""
+        following = self.site.following
+
+        def slowly(plan: Plan) -> Slices[None]:
+            self.reactor.rightNow += SLICE_SECONDS
+            yield
+            yield from following(plan)
+
+        self.patch(self.site, "following", slowly)
+        self.operator.reload_again()
+        self.file.write_text(TEXT.replace("127.0.0.1:2", "127.0.0.1:2 weight=3"))
+        self.operator.reload_again()
+        self.settle()
+        self.assertEqual(self.site.context.pool("free").server("a").weight, 3)
+
+    def test_signal_that_fails(self) -> None:
+        """A signal whose reload fails, or cannot begin, raises nothing."""
+        self.file.write_text("[nonsense\n")
+        self.operator.reload_again()
+        self.settle()
+        self.site.drain()
+        self.operator.reload_again()
+
     # -- servers
 
     def test_drain_and_ready(self) -> None:

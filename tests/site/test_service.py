@@ -273,6 +273,30 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(status["site"]["unavailable"], {"kind bad": "no rope"})
         self.assertEqual(status["balancers"]["gate:one"]["kind"], "gate")
 
+    def test_balancer_that_cannot_tell(self) -> None:
+        """A balancer that raises when it is asked for its figures spoils nobody else's."""
+        site = self.site()
+
+        def raises() -> Any:
+            raise RuntimeError("no figures")
+
+        for name in ("status", "metrics"):
+            self.patch(self.maker.made["one"], name, raises)
+        snapshot = site.snapshot()
+        self.assertEqual(snapshot.status["balancers"]["gate:two"]["name"], "two")
+        self.assertIn("balancer_gate", {metric.name for metric in snapshot.metrics})
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    def test_maker_that_raises(self) -> None:
+        """A maker that raises is told with its section, whatever it raised."""
+
+        def raises(name: str, context: IContext) -> IBalancer:
+            raise RuntimeError("no gate")
+
+        self.patch(self.maker, "make", raises)
+        error: PrepareError = self.assertRaises(PrepareError, self.site)
+        self.assertEqual(str(error), "[gate one] cannot be made: RuntimeError: no gate")
+
     def test_metrics(self) -> None:
         """Metrics hold the site's own, by pool and server, and each balancer's."""
         metrics = list(self.site().snapshot().metrics)
