@@ -12,6 +12,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,8 +46,9 @@ NOT_FOR_CORES = {
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
-    """Every module of ours by its full name; a package by its own name."""
+    """Every module of ours by its full name; a package by its own name. Read once."""
     found = {}
     for path in sorted(BALANCER.rglob("*.py")):
         parts = path.relative_to(BALANCER.parent).with_suffix("").parts
@@ -149,7 +151,7 @@ class RoomTests(SynchronousTestCase):
     """The rules of docs/architecture.md, read from the source."""
 
     def setUp(self) -> None:
-        """Read the source once."""
+        """Read the page; the source is read once for all tests."""
         self.modules = modules()
         self.table = arrows_of(PAGE.read_text())
         packages = {f"{name}.__init__" for name in self.modules

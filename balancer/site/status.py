@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.logger import Logger
@@ -58,7 +58,8 @@ def metrics(site: SiteService) -> Iterator[Metric]:
     listeners = site.context.listeners.all_tcp()
     yield from site_metrics(site.context.registry.pools, listeners, _long_turns(site))
     for key, balancer in list(site.live.balancers.items()):
-        yield from _told(key, balancer.metrics, ())
+        nothing: Sequence[Metric] = ()
+        yield from _told(key, balancer.metrics, nothing)
 
 
 def _told(key: str, ask: Callable[[], T], instead: T) -> T:

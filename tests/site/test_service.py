@@ -280,8 +280,8 @@ class SiteTests(SynchronousTestCase):
         def raises() -> Any:
             raise RuntimeError("no figures")
 
-        for name in ("status", "metrics"):
-            self.patch(self.maker.made["one"], name, raises)
+        for method in ("status", "metrics"):
+            self.patch(self.maker.made["one"], method, raises)
         snapshot = site.snapshot()
         self.assertEqual(snapshot.status["balancers"]["gate:two"]["name"], "two")
         self.assertIn("balancer_gate", {metric.name for metric in snapshot.metrics})
