@@ -187,6 +187,23 @@ class ConnectionTests(SynchronousTestCase):
             link.receive(response())
         self.assertEqual(read, [request(), response()])
 
+    def test_halves(self) -> None:
+        """A repeated head that comes in two parts is timed from the first one, and leaves nothing
+        behind for the next."""
+        world = World("pool = app\nlog-format = json\naccess-log = /log\n")
+        world.pool.drain(world.pool.servers[1])
+        stream, link = world.asked(request("GET", "/", "X-A: b"))
+        link.receive(response())
+        for part in (request("GET", "/", "X-A: b")[:30], request("GET", "/", "X-A: b")[30:]):
+            stream.receive(part)
+            world.pass_time(1.0)
+        link.receive(response())
+        self.assertIn(b'"request_ms":1000', world.context.logs["/log"].lines[-1])
+        link.take()
+        for byte in request("PUT"):
+            stream.receive(bytes((byte,)))
+        self.assertTrue(link.take().startswith(b"PUT / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For"))
+
     def test_method(self) -> None:
         """An answer to HEAD says nothing of the next one to GET."""
         world = World("pool = app\n")
