@@ -171,4 +171,4 @@ def _tell(keyring: Keyring) -> None:
     pairs = keyring.certificates.pairs
     _log.info("{path}: {count} certificates in force", path=keyring.path, count=len(pairs))
     for warning in keyring.certificates.warnings:
-        _log.warn("{warning}", warning=warning)
+        _log.warn("{text}", text=warning)

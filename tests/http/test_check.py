@@ -21,6 +21,7 @@ from balancer.http.question import Question, question
 from balancer.interfaces import CheckFailed, ICheck, ICheckMaker
 from balancer.wire.address import Address, literal
 from balancer.wire.connect import ConnectFailed, ConnectImpossible
+from balancer.wire.connect_tls import Trust, client_context, secured
 
 SERVER = literal("192.0.2.1", 8080)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -287,6 +288,11 @@ class TlsTests(SynchronousTestCase):
         for target in (SERVER, literal("::1", 443)):
             self.connects = Connects()
             self.assertNotIn(target.host.encode(), self.hello("", target))
+
+    def test_server_with_tls(self) -> None:
+        """A server that is connected to under TLS anyway is asked without another TLS in it."""
+        target = secured(SERVER, Trust(client_context(verify=False)))
+        self.assertEqual(self.hello("", target)[:16], b"GET / HTTP/1.1\r\n")
 
     def test_no_tls(self) -> None:
         """A server that answers in the clear fails with a reason about TLS."""

@@ -5,6 +5,7 @@ One relayed TCP connection, event by event, in a world without a kernel.
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.error import ConnectionLost
@@ -13,13 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from balancer.config.schema import read
-from balancer.interfaces import IExplains, NotDone
+from balancer.interfaces import IExplains, NotDone, PrepareError
 from balancer.relay.maker import tcp
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, WAITING, Link
 from balancer.relay.tcp.service import TcpBalancer
 from balancer.wire import room
-from balancer.wire.stream import HIGH_WATER
+from balancer.wire.certificates import CannotLoad
+from balancer.wire.stream import HIGH_WATER, Stream
 from tests.relay.world import CLIENT, Attempt, FakeSocket, Site
 
 
@@ -319,6 +321,17 @@ class EndingTests(Relayed):
         self.settle()
         self.assertEqual(bytes(server.outbox), b"still?")
 
+    def test_server_is_removed(self) -> None:
+        """A connection stays on its server when a reload removes that; new ones go elsewhere."""
+        self.begin()
+        client, server = self.relayed()
+        self.site.remove("a")
+        client.comes(b"still?")
+        self.settle()
+        self.assertEqual(bytes(server.outbox), b"still?")
+        self.client()
+        self.assertEqual(self.site.in_flight, {"b": 1})
+
 
 class ConnectingTests(Relayed):
     """Which server, and what if it fails."""
@@ -502,6 +515,93 @@ class QueueTests(Relayed):
         self.settle()
         self.assertTrue(client.closed)
         self.assert_over("SC")
+
+
+class FakeTls:
+    """Stands for `Terminations`, with one handshake that lasts until the test ends it."""
+
+    def __init__(self, balancer: TcpBalancer) -> None:
+        self.balancer = balancer
+        self.begun: list[Any] = []
+        self.bounds = (0.0, 0)
+
+    def __contains__(self, listener: object) -> bool:
+        return True
+
+    def handshakes(self, listener: object) -> FakeTls:
+        return self
+
+    def prepare(self, paths: Mapping[Any, str], now: float) -> Mapping[Any, str]:
+        if "/no" in paths.values():
+            raise CannotLoad(["/no: cannot be read"])
+        return paths
+
+    def take(self, keyrings: object, timeout: float, most: int) -> None:
+        self.bounds = timeout, most
+
+    def serve(self, sock: object, peer: object, protocol: Any) -> None:
+        self.begun.append(protocol)
+
+    def stop(self) -> None:
+        while self.begun:
+            self.balancer._not_shaken(self.begun.pop(), "the listener stops")
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+
+class TlsTests(Relayed):
+    """Connections whose handshakes are not over."""
+
+    def begin(self, site: Site | None = None, **options: str) -> None:
+        """A balancer with TLS at its listener."""
+        self.site = site or Site()
+        self.balancer = TcpBalancer("t", self.site, connect=self.site.connect)
+        self.tls = FakeTls(self.balancer)
+        self.balancer._tls = self.tls  # type: ignore[assignment]  # a stand-in
+        self.balancer.prepare(settings(tls="site.pem", **options)).commit()
+        self.balancer.startService()
+
+    def test_done(self) -> None:
+        """The server is asked for when the handshake is done, and not before."""
+        self.begin()
+        self.client()
+        self.assertEqual(self.site.attempts, [])
+        stream: Any = FakeSocket()
+        (side,) = self.tls.begun
+        Stream(self.site.reactor, stream, side, ("127.0.0.1", 1), CLIENT).start()
+        stream.comes(b"hello")
+        self.settle()
+        self.assertEqual(bytes(self.attempt.succeed().outbox), b"hello")
+
+    def test_failed(self) -> None:
+        """A failed handshake ends the connection, which counts no more."""
+        self.begin(max_connections_per_source="1", access_log="-")
+        self.client()
+        self.tls.stop()
+        self.assert_over("CC")
+        self.assertIn("t/<NOSRV>", self.site.log.lines[0].replace(" ", "/"))
+        self.assertFalse(self.client().closed)
+        self.tls.stop()
+
+    def test_ends(self) -> None:
+        """A drain ends handshakes, and so does a stop."""
+        for end in (lambda: self.balancer.drain(), lambda: self.balancer.stopService()):
+            self.begin()
+            self.client()
+            self.assertIsNone(self.successResultOf(end()))
+            self.assert_over("CC")
+
+    def test_bounds(self) -> None:
+        """No more handshakes than connections, and none that is idle for longer than they may."""
+        self.begin(max_connections="5", idle_timeout="3s")
+        self.assertEqual(self.tls.bounds, (3.0, 5))
+
+    def test_broken(self) -> None:
+        """Certificates that cannot be loaded refuse the settings."""
+        self.begin()
+        error = self.assertRaises(PrepareError, self.balancer.prepare, settings(tls="/no"))
+        self.assertEqual(str(error), "[tcp t] tls: /no: cannot be read")
 
 
 class LimitTests(Relayed):

@@ -16,6 +16,7 @@ from balancer.pool.settings import ServerSettings
 from balancer.site import names as module
 from balancer.site.names import RESOLVE_INTERVAL, UNRESOLVED, Named, Names
 from balancer.wire.address import Address, literal
+from balancer.wire.connect_tls import Trust, client_context, secured
 
 APP = Endpoint("app.test", 80)
 WEB = Endpoint("web.test", 80)
@@ -61,6 +62,19 @@ class NamesTests(SynchronousTestCase):
             deferred.errback(result)
         else:
             deferred.callback(result)
+
+    def test_tls(self) -> None:
+        """A server with TLS has it at its new address, too, and is trusted as before."""
+        trust = Trust(client_context(verify=False), "app.test")
+        server = self.server(APP, secured(UNRESOLVED, trust))
+        self.names.follow([Named(server, APP)])
+        self.names.start()
+        self.addCleanup(self.names.stop)
+        self.answer(FIRST)
+        self.assertEqual(server.address, secured(FIRST, trust))
+        self.clock.advance(RESOLVE_INTERVAL)
+        self.answer(FIRST)
+        self.assertEqual(len(self.moves), 1)
 
     def test_changes(self) -> None:
         """A name whose address changes moves its server, within the interval."""

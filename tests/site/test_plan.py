@@ -126,6 +126,12 @@ class Sound(SynchronousTestCase):
         both = plan(text + "[gate too]\nlisten = 127.0.0.1:81\npool = app\n")
         self.assertIsNotNone(both.pools[0].check)
 
+    def test_tls_for_datagrams(self) -> None:
+        """Servers with TLS are not for a kind that has none."""
+        text = SOUND.replace("gate", "udp").replace("127.0.0.1:1\n", "127.0.0.1:1 tls\n")
+        bad = self.assertRaises(BadSite, plan, text)
+        self.assertIn("s.ini:3: [pool app] servers: expected no tls, since a [udp]", str(bad))
+
     def test_empty(self) -> None:
         """An empty file is a site without balancers."""
         self.assertEqual(plan("").balancers, ())

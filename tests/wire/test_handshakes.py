@@ -228,6 +228,15 @@ class FailureTest(Case):
         self.turn(2)
         self.assertFailed(protocol, "plain HTTP on a TLS port")
 
+    def test_plain_answer(self) -> None:
+        """A plain request is answered in the clear if there is an answer, and sees a clean end."""
+        self.handshakes.plain = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+        _, theirs = self.serve()
+        theirs.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        self.turn(2)
+        self.assertEqual(theirs.recv(100), self.handshakes.plain)
+        self.assertEqual(theirs.recv(100), b"")
+
     def test_old_version(self) -> None:
         """A client that knows only TLS 1.1 is told in an alert."""
         protocol, theirs = self.serve()
