@@ -7,6 +7,7 @@ For tests that do it harm, and want to see that nothing of that stays.
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -46,10 +47,7 @@ class Watch:
 
     def total(self, name: str, **labels: str) -> float:
         """The sum of the metric over all samples that have `labels`."""
-        text = self.get("/metrics").decode()
-        return sum(sample.value for family in text_string_to_metric_families(text)
-                   for sample in family.samples
-                   if sample.name == name and labels.items() <= sample.labels.items())
+        return total(self.get("/metrics").decode(), name, **labels)
 
     def server(self, pool: str, name: str) -> Any:
         """A server as the status has it."""
@@ -63,7 +61,11 @@ class Watch:
     @property
     def files(self) -> int:
         """How many file descriptors it has open, but for idle connections that it keeps."""
-        idle = self.total("balancer_http_idle_server_connections")
+        return self.files_but_idle(self.get("/metrics").decode())
+
+    def files_but_idle(self, metrics: str) -> int:
+        """The same with the metrics of this moment."""
+        idle = total(metrics, "balancer_http_idle_server_connections")
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir())) - int(idle)
 
     @property
@@ -92,11 +94,12 @@ class Watch:
 
         def nothing_left() -> bool:
             left.clear()
+            metrics = self.get("/metrics").decode()
             for name in ("balancer_server_in_flight", "balancer_http_connections",
                          "balancer_tcp_connections", "balancer_udp_flows", "balancer_pool_queue"):
-                if count := self.total(name):
+                if count := total(metrics, name):
                     left[name] = count
-            over = self.files - files
+            over = self.files_but_idle(metrics) - files
             if over > SLACK:
                 left["descriptors"] = over
             time.sleep(0.05)
@@ -106,6 +109,13 @@ class Watch:
             wait_until("all is over", nothing_left, within)
         except AssertionError as error:
             raise AssertionError(f"{error}; left: {left}") from None
+
+
+def total(metrics: str, name: str, **labels: str) -> float:
+    """The sum of a metric in the text of `/metrics`. Reads only its lines: there may be many."""
+    lines = re.findall(rf"^{name}[ {{].*\n", metrics, re.MULTILINE)
+    return sum(sample.value for family in text_string_to_metric_families("".join(lines))
+               for sample in family.samples if labels.items() <= sample.labels.items())
 
 
 class WatchedTestCase(LiveTestCase):
