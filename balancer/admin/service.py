@@ -10,8 +10,9 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -28,6 +29,9 @@ log = Logger()
 IDLE_TIMEOUT = 60
 """Seconds that a kept-alive admin connection may be silent."""
 
+MOST_CONNECTIONS = 256
+"""Admin connections at once: scrapers and operators are few, and traffic needs the descriptors."""
+
 _INDEX = b"""balancer
 
 /healthz      200 while every balancer is healthy, else 503
@@ -43,6 +47,17 @@ class _QuietSite(Site):
 
     def log(self, request: Request) -> None:
         """Admin requests are not logged."""
+
+
+class Bounded(WrappingFactory):
+    """Closes connections beyond `MOST_CONNECTIONS`."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        if len(self.protocols) >= MOST_CONNECTIONS:
+            return None
+        return super().buildProtocol(addr)
 
 
 class _Page(Resource):
@@ -162,6 +177,6 @@ class AdminService(Service):
         super().startService()
         serve(
             self._listener,
-            _QuietSite(tree(self._site, self._listener.reactor), timeout=IDLE_TIMEOUT),
+            Bounded(_QuietSite(tree(self._site, self._listener.reactor), timeout=IDLE_TIMEOUT)),
         )
         self._listener.start()

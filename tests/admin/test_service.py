@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from balancer.admin.service import tree
+from balancer.admin.service import MOST_CONNECTIONS, Bounded, tree
 from balancer.interfaces import ISite, Metric, Published, Sample, Snapshot
 
 
@@ -94,6 +97,21 @@ class Pages(SynchronousTestCase):
     def test_index(self) -> None:
         """/ says what there is."""
         self.assertIn(b"/metrics", self.ask("GET /")[1])
+
+    def test_bounded(self) -> None:
+        """Connections beyond the bound are refused, until others have ended."""
+        factory = Bounded(Site(tree(self.site, Clock())))
+        address = IPv4Address("TCP", "127.0.0.1", 1)
+        protocols = []
+        for _ in range(MOST_CONNECTIONS):
+            protocol = factory.buildProtocol(address)
+            assert protocol is not None
+            protocol.makeConnection(StringTransport())
+            protocols.append(protocol)
+        self.assertIsNone(factory.buildProtocol(address))
+        for protocol in protocols:
+            protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(factory.buildProtocol(address))
 
     def test_nothing_else(self) -> None:
         """Other paths are 404, and nothing can be posted."""
