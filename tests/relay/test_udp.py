@@ -10,6 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
+from balancer.pool.events import Moved
 from balancer.pool.settings import Ejection
 from balancer.relay.maker import udp
 from balancer.relay.settings import UdpSettings
@@ -177,6 +178,64 @@ class ServerTests(Relayed):
         self.site.publish(
             self.site.the_pool, self.site.the_pool.maintain(self.site.server("a"))
         )
+        self.assert_nothing_left()
+
+    def test_removed(self) -> None:
+        """The flows of a server that a reload removed find another with their next datagram."""
+        self.begin()
+        self.send()
+        self.site.remove("a")
+        self.assert_nothing_left()
+        self.send()
+        self.assertEqual(self.site.in_flight, {"b": 1})
+        self.assertEqual(self.balancer.crowd.totals.ended, {"SD": 1})
+
+    def test_name_moved(self) -> None:
+        """So do those of a server whose DNS name stands for another address: checks go there."""
+        self.begin()
+        self.send()
+        self.site.publish(self.site.the_pool, [Moved("p/a", "192.0.2.50:80")])
+        self.assert_nothing_left()
+
+    def test_another_pool(self) -> None:
+        """Flows stay on the pool that they began on when a reload names another one; its verdicts
+        hold for them as before."""
+        self.begin()
+        former = self.site.add_pool("q")
+        self.send()
+        self.balancer.prepare(settings(pool="q")).commit()
+        self.send()
+        self.send(peer=OTHER)
+        self.assertEqual([len(link.sent) for link in self.site.links], [2, 1])
+        self.site.turn_down("a")
+        self.send()
+        self.assertEqual((self.site.in_flight["a"], former.servers[0].in_flight), (0, 2))
+
+    def test_removed_pool(self) -> None:
+        """The flows of a pool that the site file has no more find a server of the new one, also if
+        it went in a later reload than the one that named another."""
+        for later in (False, True):
+            self.begin()
+            self.site.add_pool("q")
+            self.send()
+            if later:
+                self.balancer.prepare(settings(pool="q")).commit()
+                self.assertEqual(len(self.balancer.crowd.flows), 1)
+            del self.site.pools["p"]
+            self.balancer.prepare(settings(pool="q")).commit()
+            self.assert_nothing_left()
+            self.send()
+            self.assertEqual(self.site.pools["q"].servers[0].in_flight, 1)
+
+    def test_many_servers_down(self) -> None:
+        """Servers that go in one turn share what a turn may cost."""
+        self.begin(Site(algorithm="round-robin"))
+        for port in range(FLOWS_A_TURN * 2):
+            self.send(peer=("192.0.2.9", port))
+        self.site.turn_down("a")
+        self.site.turn_down("b")
+        self.assertEqual(len(self.balancer.crowd.flows), FLOWS_A_TURN)
+        self.site.reactor.advance(0)
         self.assert_nothing_left()
 
     def test_many_flows_of_a_server_down(self) -> None:

@@ -262,9 +262,10 @@ class Site:
             random.Random(1),
         )
         self.the_pool.trust_all(self.reactor.seconds())
+        self.pools = {"p": self.the_pool}
 
     def pool(self, name: str) -> Pool:
-        return self.the_pool
+        return self.pools[name]
 
     def listener(self, host: str, port: int) -> Any:
         return self.listeners.setdefault(port, FakeListener(port))
@@ -335,6 +336,27 @@ class Site:
         for _ in range(self.the_pool.settings.rise):
             now = self.reactor.seconds()
             self.publish(self.the_pool, self.the_pool.record(self.server(name), True, "test", now))
+
+    def add_pool(self, name: str) -> Pool:
+        """One more pool, with a server `x` that is up."""
+        pool = self.pools[name] = Pool(
+            PoolSettings(name),
+            [(ServerSettings("x"), literal("192.0.2.99", 80))],
+            self.reactor.seconds(),
+            random.Random(1),
+        )
+        pool.trust_all(self.reactor.seconds())
+        return pool
+
+    def remove(self, name: str) -> None:
+        """A reload takes the server out of `p`."""
+        left = [
+            (ServerSettings(server.name), server.address)
+            for server in self.the_pool.servers
+            if server.name != name
+        ]
+        now = self.reactor.seconds()
+        self.publish(self.the_pool, self.the_pool.reconfigure(self.the_pool.settings, left, now))
 
     @property
     def in_flight(self) -> dict[str, int]:

@@ -36,8 +36,9 @@ log = Logger()
 @implementer(IBalancer)
 class TcpBalancer(Relay[TcpSettings, Listener]):
     """
-    `[tcp NAME]`. A connection stays on its server whatever becomes of the server's health: the
-    kernel tells when it is really gone, and a failing check alone closes nothing.
+    `[tcp NAME]`. A connection stays on its server whatever becomes of the server's health, and when
+    a reload removes the server: the kernel tells when it is really gone, and a failing check alone
+    closes nothing.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ Knows UDP sockets, pools and the wheel. Knows nothing of how a site file is read
 from __future__ import annotations
 
 import errno
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -228,6 +229,8 @@ class Crowd:
         self.totals = Totals()
         self.draining = False
         self._context = context
+        self._forsaken: deque[Flow] = deque()
+        self._ending = False
 
     def opened(self, inlet: Inlet, key: tuple[Any, object, int]) -> Flow | None:
         """A new flow with a socket to its server, or None: the reason is counted."""
@@ -285,16 +288,19 @@ class Crowd:
     def forsake(self, server_key: str) -> None:
         """The server takes no more work: its flows end, some each turn, so that the next datagram
         of each finds another server."""
-        self._end_some(list(self.flows.of(server_key)), "SD")
+        self._forsaken.extend(self.flows.of(server_key))
+        if self._forsaken and not self._ending:
+            self._end_some()
 
     def end_all(self, how: str) -> None:
         """End every flow now."""
         for flow in self.flows:
             flow.end(how)
 
-    def _end_some(self, flows: list[Flow], how: str) -> None:
-        some, rest = flows[:FLOWS_A_TURN], flows[FLOWS_A_TURN:]
-        for flow in some:
-            flow.end(how)
-        if rest:
-            self._context.reactor.callLater(0, self._end_some, rest, how)
+    def _end_some(self) -> None:
+        # A reload may take hundreds of servers away in one turn: they share what a turn may cost.
+        self._ending = bool(self._forsaken)
+        for _ in range(min(FLOWS_A_TURN, len(self._forsaken))):
+            self._forsaken.popleft().end("SD")
+        if self._ending:
+            self._context.reactor.callLater(0, self._end_some)

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from balancer.config.values import Endpoint
 from balancer.interfaces import IBalancer, IContext, Metric, Published
-from balancer.pool.events import EnteredMaintenance, WentDown
+from balancer.pool.events import EnteredMaintenance, Moved, WasRemoved, WentDown
 from balancer.pool.pool import Pool
 from balancer.relay.limits import Limits
 from balancer.relay.lines import Ended, milliseconds, peer_text
@@ -32,12 +32,17 @@ FLOWS_SHARE = 0.5
 """The share of our file descriptors that the flows of one balancer may have: accepted connections,
 health checks and logs live on the rest."""
 
+NO_MORE_WORK = (WentDown, EnteredMaintenance, WasRemoved, Moved)
+"""What ends a server's flows: it fails, or nobody checks any more where they go. A flow has no end
+of its own and each datagram renews it, so it would go nowhere for as long as its client asks."""
+
 
 @implementer(IBalancer)
 class UdpBalancer(Relay[UdpSettings, DatagramPort]):
     """
     `[udp NAME]`. A flow stays on its server while that is up; when it goes down, into maintenance,
-    or is unreachable by what ICMP says, the next datagram finds another server.
+    out of the site file, to another address, or is unreachable by what ICMP says, the next datagram
+    finds another server.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
         self._terms: Terms | None = None
         self._owners: dict[DatagramPort, Callable[[bytes, Any, object], None]] = {}
         self._numbers: dict[DatagramPort, int] = {}
+        # Pools that there may be flows on, also after a reload gave the section another one.
+        self._pools: dict[str, Pool] = {}
         context.subscribe(self._published)
 
     def _borrow(self, endpoint: Endpoint) -> DatagramPort:
@@ -71,6 +78,20 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
             self.context, pool, settings.idle_timeout, limits, self._ended, self._link
         )
         self.crowd.flows.most = self._room(settings.max_connections)
+        self._forsake_removed_pools()
+        self._pools[pool.name] = pool
+
+    def _forsake_removed_pools(self) -> None:
+        """Nobody checks the servers of a pool that the site file has no more; no event says so."""
+        for former in tuple(self._pools.values()):
+            try:
+                stays = self.context.pool(former.name) is former
+            except KeyError:
+                stays = False
+            if not stays:
+                del self._pools[former.name]
+                for server in former.servers:
+                    self.crowd.forsake(server.key)
 
     def _room(self, wanted: int) -> int:
         """As many flows as were asked for, or as file descriptors allow: each needs one."""
@@ -137,10 +158,8 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
             self._give_back(port)
 
     def _published(self, published: Published) -> None:
-        pool = self.pool
-        if pool is None or published.pool != pool.name:
-            return
-        if isinstance(published.event, (WentDown, EnteredMaintenance)):
+        # Whatever the pool: flows stay on the one they began on when a reload names another.
+        if isinstance(published.event, NO_MORE_WORK):
             self.crowd.forsake(published.event.server)
 
     def _sums(self) -> tuple[int, int, int, int]:
