@@ -147,6 +147,16 @@ class _GlobalRandom(ast.NodeVisitor):
             self.lines.append(statement.lineno)
 
 
+@cache
+def all_arrows(known: frozenset[str]) -> tuple[tuple[str, int, str], ...]:
+    """Every import of every module: who, on which line, what. Found once for all tests."""
+    return tuple(
+        (name, line, target)
+        for name, tree in modules().items()
+        for line, target in imported(name, tree, set(known))
+    )
+
+
 class RoomTests(SynchronousTestCase):
     """The rules of docs/architecture.md, read from the source."""
 
@@ -158,11 +168,9 @@ class RoomTests(SynchronousTestCase):
                     if (BALANCER.parent / name.replace(".", "/") / "__init__.py").exists()}
         self.known = set(self.modules) | packages
 
-    def arrows(self) -> Iterator[tuple[str, int, str]]:
+    def arrows(self) -> tuple[tuple[str, int, str], ...]:
         """Every import: who, on which line, what."""
-        for name, tree in self.modules.items():
-            for line, target in imported(name, tree, self.known):
-                yield name, line, target
+        return all_arrows(frozenset(self.known))
 
     def test_every_room_is_named(self) -> None:
         """A room that the table does not know has no business here."""

@@ -97,7 +97,7 @@ class ExplainTests(SynchronousTestCase):
             self.assertEqual(ask(asked, "http://x.example/")["chosen"], "a")
         self.assertEqual(sum(server.requests_total for server in asked.pool.servers), 0)
 
-    @settings(deadline=None, database=None, max_examples=40)
+    @settings(deadline=None, database=None, max_examples=8)
     @given(
         st.sampled_from(("round-robin", "least-connections", "first", "source", "uri", "maglev")),
         st.lists(

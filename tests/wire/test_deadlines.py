@@ -174,9 +174,9 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual((len(bad.times), len(good.times)), (1, 1))
 
     def test_many(self) -> None:
-        """A hundred thousand entries are added, put off and turned at a few microseconds each."""
+        """Thirty thousand entries are added, put off and turned at a few microseconds each."""
         wheel = Wheel(0.0)
-        entries = [Entry(60.0 + i % 30) for i in range(100_000)]
+        entries = [Entry(60.0 + i % 30) for i in range(30_000)]
         begun = time.process_time()
         for entry in entries:
             wheel.add(entry)
@@ -186,7 +186,7 @@ class WheelTests(SynchronousTestCase):
             wheel.discard(entry)
         spent = time.process_time() - begun
         self.assertEqual(len(wheel), 0)
-        self.assertLess(spent, 1.0)
+        self.assertLess(spent, 0.3)
 
 
 class TickerTests(SynchronousTestCase):
