@@ -9,6 +9,7 @@ wants.
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -22,13 +23,13 @@ from tests.live.harness import LOOPBACK
 
 
 class _Server(ThreadingHTTPServer):
-    """A client that resets its connection is no news."""
+    """A client that resets its connection, or does not like our certificate, is no news."""
 
     daemon_threads = True
     request_queue_size = 1024
 
     def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)  # type: ignore[arg-type] # typeshed: socket
 
 
@@ -41,10 +42,14 @@ class HttpOrigin:
     """
 
     def __init__(self, name: str, delay: float = 0.0, status: int = 200, port: int = 0,
-                 host: str = LOOPBACK) -> None:
+                 host: str = LOOPBACK, tls: ssl.SSLContext | None = None) -> None:
         self.name, self.delay, self.status = name, delay, status
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self._server = _Server((host, port), self._asked())
+        if tls is not None:
+            # The handshake is for the connection's own thread.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._server.server_address[1]
 
     def _asked(self) -> type[BaseHTTPRequestHandler]:
