@@ -16,7 +16,7 @@ from balancer.pool.departed import Departed
 from balancer.pool.events import Event
 from balancer.pool.keyed import Keyed
 from balancer.pool.lineup import Configured, lineup
-from balancer.pool.queue import Queue, Waiter
+from balancer.pool.queue import Queue, Waiter, tried_by
 from balancer.pool.server import Server
 from balancer.pool.settings import KeySource, PoolSettings
 from balancer.pool.succession import Succession
@@ -110,6 +110,15 @@ class Pool(Verdicts):
             if server.in_flight < server.limit:
                 return server
         return None
+
+    def others_are_full(self, tried: Collection[Server]) -> bool:
+        """After `choose` gave nobody: whether there are servers besides `tried` that merely have no
+        room now, so that waiting in the queue makes sense."""
+        self._settle()
+        if any(server not in tried for server in self._standing.candidates):
+            return True
+        others = [server for server in self.servers if server not in tried]
+        return bool(stand(others, 0.0).candidates)
 
     def begin(self, server: Server, now: float) -> None:
         """Work starts on `server`. Exactly one `finish` must follow."""
@@ -230,13 +239,20 @@ class Pool(Verdicts):
         """Waiters that may go now, each with its server, on which it is already begun. To be called
         after events: a server came up, got ready, or more weight."""
         gone: list[tuple[Waiter, Server]] = []
-        while (waiter := self._queue.first(now)) is not None:
-            server = self.choose(getattr(waiter, "key", None))
-            if server is None:
-                break
-            self._queue.forget(waiter)
-            self.begin(server, now)
-            gone.append((waiter, server))
+        if not self._queue:
+            return gone
+        self._settle()
+        for waiter in self._queue.waiting(now):
+            tried = tried_by(waiter)
+            server = self._choose(getattr(waiter, "key", None), tried)
+            if server is None and tried:
+                server = self._next_best(tried)
+            if server is not None:
+                self._queue.forget(waiter)
+                self.begin(server, now)
+                gone.append((waiter, server))
+            elif not tried:
+                break  # nobody has room; else only those that failed it have
         return gone
 
     # Time
@@ -286,7 +302,7 @@ class Pool(Verdicts):
         self._settle()
         if not server.candidate or server.in_flight >= server.limit:
             return None
-        waiter = self._queue.first(now)
+        waiter = self._queue.first(now, server)
         if waiter is not None:
             self._queue.forget(waiter)
             self.begin(server, now)

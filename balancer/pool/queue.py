@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Collection, Iterator
 from typing import Any, Protocol
 
 
@@ -11,7 +12,8 @@ class Waiter(Protocol):
     """
     Whoever waits. `deadline` (seconds, the clock of `now`) is read when it is enqueued and after.
 
-    An attribute `key: bytes | None`, if there is one, is the key that `Pool.admit` chooses by.
+    An attribute `key: bytes | None`, if there is one, is the key that `Pool.admit` chooses by. An
+    attribute `tried`, if there is one, has servers that it is not given: they have failed it.
     `admitted` is called by whoever called `finish` or `admit`, never by the pool.
     """
 
@@ -21,6 +23,12 @@ class Waiter(Protocol):
 
     def admitted(self, server: Any, now: float) -> None:
         """Go on with `server`, on which work is already begun."""
+
+
+def tried_by(waiter: Waiter) -> Collection[Any]:
+    """The servers that have failed it."""
+    tried: Collection[Any] = getattr(waiter, "tried", ())
+    return tried
 
 
 class Queue:
@@ -47,9 +55,16 @@ class Queue:
         """It waits no more; False if it did not wait."""
         return self._waiters.pop(id(waiter), None) is not None
 
-    def first(self, now: float) -> Waiter | None:
-        """The first whose deadline is not past; it stays."""
-        return next((w for w in self._waiters.values() if w.deadline > now), None)
+    def first(self, now: float, server: Any) -> Waiter | None:
+        """The first whose deadline is not past and whom `server` has not failed; it stays."""
+        for waiter in self._waiters.values():
+            if waiter.deadline > now and server not in tried_by(waiter):
+                return waiter
+        return None
+
+    def waiting(self, now: float) -> Iterator[Waiter]:
+        """Those whose deadline is not past; they may be forgotten meanwhile."""
+        return (waiter for waiter in tuple(self._waiters.values()) if waiter.deadline > now)
 
     def expired(self, now: float) -> list[Waiter]:
         """Take out those whose deadline has come, first come first."""

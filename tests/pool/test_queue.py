@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -96,6 +97,36 @@ class QueueTests(SynchronousTestCase):
             pool.record(named(pool, "a"), True, "", 1.0)
         self.assertEqual(pool.admit(1.0), [(w, pool.servers[0]) for w in waiters[:2]])
         self.assertEqual((pool.servers[0].in_flight, pool.queue_length), (2, 1))
+
+    def test_not_given_who_failed_it(self) -> None:
+        """A waiter that a server has failed is given another one, by `finish` as by `admit`, and
+        holds nobody up behind it."""
+        pool = up_pool(servers(1, 1, max_connections=1), queue=5)
+        a, b = pool.servers
+        pool.begin(a, 0.0)
+        pool.begin(b, 0.0)
+        burnt, fresh = Waiting(5.0, tried=(a,)), Waiting(5.0)
+        pool.enqueue(burnt, 0.0)
+        self.assertIsNone(pool.finish(a, 1.0))
+        self.assertEqual(pool.admit(1.0), [])
+        pool.enqueue(fresh, 1.0)
+        self.assertEqual(pool.admit(1.0), [(fresh, a)])
+        self.assertIs(pool.finish(b, 1.0), burnt)
+        self.assertEqual((a.in_flight, b.in_flight, pool.queue_length), (1, 1, 0))
+
+    def test_others_are_full(self) -> None:
+        """Waiting makes sense after a failure while another server, be it a backup, has merely no
+        room; not while the others are out."""
+        for backup in (False, True):
+            lines = servers(1, 1, max_connections=1)
+            pool = up_pool([lines[0], evolve(lines[1], backup=backup)])
+            a, b = pool.servers
+            pool.begin(b, 0.0)
+            self.assertIsNone(pool.choose(None, (a,)))
+            self.assertTrue(pool.others_are_full((a,)))
+            self.assertFalse(pool.others_are_full((a, b)))
+            down(pool, "b")
+            self.assertFalse(pool.others_are_full((a,)))
 
     @settings(deadline=None, database=None, max_examples=25)
     @given(

@@ -20,6 +20,7 @@ class Waiting:
 
     deadline: float
     key: bytes | None = None
+    tried: tuple[Server, ...] = ()
 
     def admitted(self, server: Server, now: float) -> None:
         """Its server is read from what `finish` and `admit` return."""

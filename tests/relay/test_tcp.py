@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from balancer.config.schema import read
 from balancer.interfaces import IExplains, NotDone, PrepareError
 from balancer.relay.maker import tcp
+from balancer.relay.seat import finish
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, WAITING, Link
 from balancer.relay.tcp.service import TcpBalancer
@@ -506,6 +507,49 @@ class QueueTests(Relayed):
         self.site.turn_up("b")
         self.assertEqual(len(self.site.attempts), 2)
         self.assertEqual(self.site.in_flight, {"a": 1, "b": 1})
+
+    def fail_at_a(self, queue: int = 5) -> FakeSocket:
+        """Of two servers with room for one each, `b` is full and `a` refuses a client; that."""
+        self.begin(Site("ab", most=1, queue=queue, queue_timeout=5.0))
+        now = self.site.reactor.seconds()
+        self.site.the_pool.begin(self.site.server("b"), now)
+        client = self.client()
+        client.comes(b"patience")
+        self.settle()
+        self.attempt.fail()
+        self.settle()
+        return client
+
+    def test_waits_after_a_failure(self) -> None:
+        """A client whose server failed waits for the others when they are merely full, and is not
+        given the one that failed it."""
+        client = self.fail_at_a()
+        self.site.publish(self.site.the_pool, [])
+        self.assertEqual((client.closed, len(self.site.attempts)), (False, 1))
+        finish(self.site.the_pool, self.site.server("b"), self.site.reactor.seconds())
+        self.assertEqual(self.site.in_flight, {"a": 0, "b": 1})
+        server = self.attempt.succeed()
+        self.settle()
+        self.assertEqual(bytes(server.outbox), b"patience")
+
+    def test_waits_in_vain_after_a_failure(self) -> None:
+        """It waits no longer than queue-timeout."""
+        client = self.fail_at_a()
+        self.site.wait(6)
+        self.assertTrue(client.closed)
+        self.assertEqual(self.site.in_flight, {"a": 0, "b": 1})
+        self.assert_ended("sQ")
+
+    def test_no_queue_after_a_failure(self) -> None:
+        """Without a place in the queue the failure is what is told."""
+        client = self.fail_at_a(queue=0)
+        self.assertTrue(client.closed)
+        self.assert_ended("SC")
+
+    def assert_ended(self, how: str) -> None:
+        """The one client has gone so, and has left nothing."""
+        self.assertEqual(self.balancer.totals.ended, {how: 1})
+        self.assertEqual((len(self.site.wheel), self.site.the_pool.queue_length), (0, 0))
 
     def test_nobody_to_wait_for(self) -> None:
         """While no server is up nobody waits."""

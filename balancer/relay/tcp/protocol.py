@@ -42,6 +42,7 @@ RELAY_READ = 256 * 1024
 #   (queue)      queue-timeout, idle    close the client                            ENDED
 #   CONNECTING   connected              what the client sent goes out               RELAYING
 #                failed                 the next server, up to `retries` times      CONNECTING
+#                failed, others full    enqueue                                     WAITING
 #                failed, none is left   close the client                            ENDED
 #                not made               the client's TLS handshake has failed       ENDED
 #   either       client lost            forget the queue, cancel the connect        ENDED
@@ -203,7 +204,7 @@ class Link:
         server = self.seat.take(now)
         if server is not None:
             self._connect(server, now)
-        elif self.seat.tried:
+        elif self.seat.tried and not self.terms.pool.others_are_full(self.seat.tried):
             self._close_client("SC")
         else:
             self._wait(now)
@@ -220,7 +221,7 @@ class Link:
             self._turn = turn
             self.terms.context.wheel.add(turn)
         else:
-            self._close_client("PQ")
+            self._close_client("SC" if self.seat.tried else "PQ")
 
     def _forget_turn(self) -> None:
         turn = self._turn
@@ -451,12 +452,13 @@ class Link:
 class Turn:
     """A link's place in its pool's queue, with a deadline of its own."""
 
-    __slots__ = ("_link", "deadline", "key")
+    __slots__ = ("_link", "deadline", "key", "tried")
 
     def __init__(self, link: Link, deadline: float) -> None:
         self._link = link
         self.deadline = deadline
         self.key = link.seat.key
+        self.tried = link.seat.tried
 
     def admitted(self, server: Server, now: float) -> None:
         """There is room on `server`, and work is begun there."""
