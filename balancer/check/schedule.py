@@ -65,6 +65,11 @@ class Schedule:
             return heapq.heappop(self._due)[1]
         return None
 
+    def take_all(self) -> list[tuple[float, int]]:
+        """Who is due and when, in no order. Nobody is due any more until `put` back."""
+        due, self._due = self._due, []
+        return due
+
     def put(self, index: int, started: float, now: float, pending: bool) -> None:
         """The probe of `index` that began at `started` is over: schedule the next one."""
         if pending and self._fast is not None:

@@ -107,15 +107,15 @@ class Rota:
     def retime(self, timing: Timing, now: float) -> None:
         """From now on `timing` holds. Whoever is due within its interval stays due then, so that
         nothing bursts, and is on a new grid afterwards; whoever is not, is at once."""
-        due = []
-        while (at := self.next_due) < math.inf:
-            if (number := self.pop(at)) is not None:
-                due.append((at, number))
+        due = [
+            (at, numbers[place])
+            for schedule, numbers in self._schedules
+            for at, place in schedule.take_all()
+            if numbers[place] in self._places
+        ]
         self._timing = timing
         self._schedules.clear()
-        schedule = self._share(list(self._places), now)
-        while schedule.pop(math.inf) is not None:
-            pass  # nobody of them is new
+        self._share(list(self._places), now).take_all()  # nobody of them is new
         for at, number in due:
             if at <= now + timing.interval:
                 # As if a probe had lasted until then: the point of the grid before it is missed.

@@ -12,6 +12,7 @@ from balancer.interfaces import Metric, Sample
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.wire.listener import Listener
+from balancer.wire.logfile import LogFile
 
 _SERVER: tuple[tuple[str, str, str, Callable[[Server], float]], ...] = (
     (
@@ -66,7 +67,10 @@ def _servers(pool: str, servers: Sequence[Server]) -> Iterator[Metric]:
 
 
 def site_metrics(
-    pools: Mapping[str, Pool], listeners: Iterable[Listener], long_turns: int
+    pools: Mapping[str, Pool],
+    listeners: Iterable[Listener],
+    logs: Mapping[str, LogFile],
+    long_turns: int,
 ) -> Iterable[Metric]:
     """The metrics of the site, with the labels `pool`, `server` and `listener`. A family comes in
     several parts, each a slice of work."""
@@ -97,6 +101,12 @@ def site_metrics(
         "Connections closed unserved because the process had no file descriptor left.",
         "counter",
         tuple(Sample({"listener": str(each.address)}, each.refused_total) for each in bound),
+    )
+    yield Metric(
+        "balancer_log_dropped",
+        "Lines that an access log lost, since it could not be written for too long.",
+        "counter",
+        tuple(Sample({"log": path}, float(each.dropped)) for path, each in logs.items()),
     )
     yield Metric(
         "balancer_long_turns",

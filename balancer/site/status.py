@@ -56,7 +56,8 @@ def telling(site: SiteService) -> Slices[Mapping[str, Any]]:
 def metrics(site: SiteService) -> Iterator[Metric]:
     """The metrics of the site and its balancers, made as they are asked for."""
     listeners = site.context.listeners.all_tcp()
-    yield from site_metrics(site.context.registry.pools, listeners, _long_turns(site))
+    context = site.context
+    yield from site_metrics(context.registry.pools, listeners, context.logs, _long_turns(site))
     for key, balancer in list(site.live.balancers.items()):
         nothing: Sequence[Metric] = ()
         yield from _told(key, balancer.metrics, nothing)

@@ -34,6 +34,15 @@ class ScheduleTests(SynchronousTestCase):
         first = [schedule.pop(100.0 + FIRST_SPREAD) for _ in range(11)]
         self.assertEqual(first, [*range(10), None])
 
+    def test_take_all(self) -> None:
+        """All that is due can be taken at once, and comes back as it is put."""
+        schedule = Schedule(3, Timing(interval=2.0), 100.0, Random(1))
+        taken = schedule.take_all()
+        self.assertEqual(sorted(index for _, index in taken), [0, 1, 2])
+        self.assertEqual((schedule.next_due, schedule.pop(math.inf)), (math.inf, None))
+        schedule.put(1, 100.0, 100.0, pending=False)
+        self.assertEqual(schedule.pop(math.inf), 1)
+
     def test_first_of_a_short_interval(self) -> None:
         """An interval below the first spread bounds that, too."""
         schedule = Schedule(10, Timing(interval=0.01, fast_interval=0.01), 0.0, Random(1))

@@ -96,7 +96,7 @@ class FullDiskTests(WatchedTestCase):
         disk.mkdir()
         good = self.enterContext(HttpOrigin("good"))
         port = free_port()
-        wrap = mounted(f"mount -t tmpfs -o size=64k none {disk}")
+        wrap = mounted(f"mount -t tmpfs -o size=16k none {disk}")
         self.watched(LOGS, port, port=port, good=good.port, log=disk / "web.log", wrap=wrap)
         # The test's own mounts have no such disk: the process shows its own.
         inside = Path(f"/proc/{self.watch.process.pid}/root{disk}")

@@ -306,5 +306,6 @@ class SiteTests(SynchronousTestCase):
             [dict(sample.labels) for samples in up for sample in samples],
             [{"pool": "app", "server": "a"}, {"pool": "free", "server": "a"}],
         )
+        self.assertIn("balancer_log_dropped", [metric.name for metric in metrics])
         for metric in metrics:
             self.assertTrue(metric.name.startswith("balancer_"), metric.name)
