@@ -104,6 +104,13 @@ class IBalancer(IService):
         """What it counts; every sample bears the label `balancer`."""
 
 
+class IPreparesInSlices(IBalancer):
+    """A balancer whose `prepare` may take longer than a few milliseconds."""
+
+    def preparing(settings: Any) -> Generator[None, None, IPrepared]:
+        """What `prepare` does, in slices of a few milliseconds; the site calls this instead."""
+
+
 class PrepareError(Exception):
     """A balancer cannot take on its settings: where, what was expected, what came, what to do."""
 

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from balancer.config.slices import Slices, finish
 from balancer.http.answers import MAX_PAGE, Answer, error, page, response
 from balancer.http.client import ClientConnection
 from balancer.http.dates import Dates
@@ -35,10 +36,10 @@ from balancer.http.secure import SecureConnection
 from balancer.http.settings import HttpSettings
 from balancer.http.table import compile_routes
 from balancer.interfaces import (
-    IBalancer,
     IContext,
     IExplains,
     IPrepared,
+    IPreparesInSlices,
     Metric,
     NotDone,
     PrepareError,
@@ -94,7 +95,7 @@ def _random_id(source: random.Random) -> bytes:
     return b"%032x" % source.getrandbits(128)
 
 
-@implementer(IBalancer, IExplains)
+@implementer(IPreparesInSlices, IExplains)
 class HttpBalancer(Service):
     """One `[http NAME]` section."""
 
@@ -135,12 +136,16 @@ class HttpBalancer(Service):
     # -- settings
 
     def prepare(self, settings: HttpSettings) -> Prepared:
+        """What `preparing` does, at once."""
+        return finish(self.preparing(settings))
+
+    def preparing(self, settings: HttpSettings) -> Slices[Prepared]:
         """Read the certificates and error pages, and open the log. Raises PrepareError."""
         context = self._context
         listeners = tuple(
             context.listener(each.endpoint.host, each.endpoint.port) for each in settings.listen
         )
-        keyrings = self._prepare_tls(settings, listeners)
+        keyrings = yield from self._preparing_tls(settings, listeners)
         pages = {}
         for code, name in settings.error_page.items():
             pages[int(code)] = _read_page(int(code), name)
@@ -153,11 +158,13 @@ class HttpBalancer(Service):
                 raise PrepareError(msg) from error
         return Prepared(self, settings, listeners, keyrings, pages, log_file)
 
-    def _prepare_tls(self, settings: HttpSettings, listeners: Sequence[Listener]) -> Keyrings:
+    def _preparing_tls(
+        self, settings: HttpSettings, listeners: Sequence[Listener]
+    ) -> Slices[Keyrings]:
         pairs = zip(listeners, settings.listen, strict=True)
         paths = {listener: line.tls for listener, line in pairs if line.tls is not None}
         try:
-            return self._tls.prepare(paths, self._context.reactor.seconds())
+            return (yield from self._tls.preparing(paths, self._context.reactor.seconds()))
         except CannotLoad as error:
             msg = "\n".join(f"[http {self.name}] listen: tls: {each}" for each in error.problems)
             raise PrepareError(msg) from error

@@ -23,7 +23,13 @@ from balancer.check.service import CheckService
 from balancer.check.turnstile import Turnstile
 from balancer.config.schema import Claim
 from balancer.config.slices import Slices
-from balancer.interfaces import IBalancer, ICheck, IPrepared, PrepareError
+from balancer.interfaces import (
+    IBalancer,
+    ICheck,
+    IPrepared,
+    IPreparesInSlices,
+    PrepareError,
+)
 from balancer.pool.events import Moved
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
@@ -147,7 +153,11 @@ class Change:
                 balancer = self._make(each)
             self._balancers[each.key] = balancer
             try:
-                self._prepared.append(balancer.prepare(each.settings))
+                if IPreparesInSlices.providedBy(balancer):
+                    prepared = yield from balancer.preparing(each.settings)
+                else:
+                    prepared = balancer.prepare(each.settings)
+                self._prepared.append(prepared)
             except PrepareError as error:
                 self._problems.append(str(error))
         if self._problems:

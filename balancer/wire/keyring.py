@@ -7,13 +7,13 @@ Knows files and contexts; nothing of connections.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from balancer.wire.certificates import Certificates, load
+from balancer.wire.certificates import Certificates, loading
 from balancer.wire.stamps import Stamps, stamps
 
 #: Seconds after which a reload makes a new context although no file has changed, because the key of
@@ -48,9 +48,11 @@ class Keyring:
         }
 
 
-def renewed(path: str, alpn: Sequence[str], now: float, old: Keyring | None) -> Keyring:
+def renewing(
+    path: str, alpn: Sequence[str], now: float, old: Keyring | None
+) -> Generator[None, None, Keyring]:
     """
-    The keyring of `path`: `old` itself if that still holds. Raises `CannotLoad`.
+    The keyring of `path`, in slices: `old` itself if that still holds. Raises `CannotLoad`.
 
     Files are looked at before they are read: one that changes meanwhile is read at the next reload.
     """
@@ -58,5 +60,6 @@ def renewed(path: str, alpn: Sequence[str], now: float, old: Keyring | None) -> 
     same = old is not None and (old.path, old.stamps) == (path, seen)
     if old is not None and same and now - old.since < TICKET_SECONDS:
         return old
-    certificates = load(path)
-    return Keyring(path, certificates, certificates.context(alpn), now, seen)
+    certificates = yield from loading(path)
+    context = yield from certificates.making(alpn)
+    return Keyring(path, certificates, context, now, seen)

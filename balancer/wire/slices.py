@@ -18,6 +18,16 @@ may take longer, so a single one should stay below 30 ms."""
 T = TypeVar("T")
 
 
+def at_once(slices: Generator[object, None, T]) -> T:
+    """Do all of the work `slices` now."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
 def in_slices(reactor: IReactorTime, slices: Generator[object, None, T]) -> Deferred[T]:
     """Do the work `slices` between other work; fires with what it returns. Cancelling stops it."""
     stopped = False

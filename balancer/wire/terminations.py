@@ -7,14 +7,14 @@ Knows listeners and TLS; nothing of what the connections are for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from twisted.logger import Logger
 
 from balancer.wire.certificates import CannotLoad
 from balancer.wire.handshakes import Handshakes
-from balancer.wire.keyring import Keyring, renewed
+from balancer.wire.keyring import Keyring, renewing
 from balancer.wire.listener import Listener
 
 __all__ = ["CannotLoad", "Keyrings", "Terminations"]
@@ -62,9 +62,11 @@ class Terminations:
         """What a listener with TLS shows its clients."""
         return self._open[listener][0]
 
-    def prepare(self, paths: Mapping[Listener, str], now: float) -> Keyrings:
+    def preparing(
+        self, paths: Mapping[Listener, str], now: float
+    ) -> Generator[None, None, Keyrings]:
         """
-        What `take` wants: the keyring at each path, read again if a file has changed.
+        What `take` wants, in slices: the keyring at each path, read again if a file has changed.
 
         Changes nothing. Raises `CannotLoad` with what is wrong with all of them.
         """
@@ -76,7 +78,7 @@ class Terminations:
             if path in read:
                 continue
             try:
-                read[path] = renewed(path, self._alpn, now, found.get(path))
+                read[path] = yield from renewing(path, self._alpn, now, found.get(path))
             except CannotLoad as error:
                 problems.update(dict.fromkeys(error.problems))
         if problems:

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
+from balancer.config.slices import Slices
 from balancer.http.secure import SecureConnection
 from balancer.http.settings import SECTION
 from balancer.interfaces import NotDone, PrepareError
@@ -74,11 +75,12 @@ class FakeTls:
             )
         )
 
-    def prepare(self, paths: Mapping[Any, str], now: float) -> Mapping[Any, str]:
+    def preparing(self, paths: Mapping[Any, str], now: float) -> Slices[Mapping[Any, str]]:
         """`/no` cannot be loaded."""
         problems = [f"{path}: cannot be read" for path in paths.values() if path == "/no"]
         if problems:
             raise CannotLoad(problems)
+        yield
         return paths
 
     def take(self, keyrings: Mapping[Any, str], timeout: float, most: int) -> None:

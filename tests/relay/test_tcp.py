@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from balancer.config.schema import read
+from balancer.config.slices import Slices
 from balancer.interfaces import IExplains, NotDone, PrepareError
 from balancer.relay.maker import tcp
 from balancer.relay.seat import finish
@@ -575,9 +576,10 @@ class FakeTls:
     def handshakes(self, listener: object) -> FakeTls:
         return self
 
-    def prepare(self, paths: Mapping[Any, str], now: float) -> Mapping[Any, str]:
+    def preparing(self, paths: Mapping[Any, str], now: float) -> Slices[Mapping[Any, str]]:
         if "/no" in paths.values():
             raise CannotLoad(["/no: cannot be read"])
+        yield
         return paths
 
     def take(self, keyrings: object, timeout: float, most: int) -> None:

@@ -15,6 +15,7 @@ from balancer.wire.address import literal
 from balancer.wire.certificates import CannotLoad
 from balancer.wire.keyring import TICKET_SECONDS
 from balancer.wire.listener import Listener
+from balancer.wire.slices import at_once
 from balancer.wire.stamps import stamps
 from balancer.wire.terminations import Terminations
 from tests.wire.reactors import Recorder, StillReactor, unix_pair
@@ -43,7 +44,7 @@ class Case(SynchronousTestCase):
     def follow(self, *listeners: Listener, now: float = 0.0) -> None:
         """Put the directory in force at these listeners."""
         paths = dict.fromkeys(listeners, str(self.directory))
-        self.tls.take(self.tls.prepare(paths, now), 10.0, 100)
+        self.tls.take(at_once(self.tls.preparing(paths, now)), 10.0, 100)
 
     def begin(self, listener: Listener) -> tuple[Recorder, socket.socket]:
         """A handshake that has begun."""
@@ -113,11 +114,18 @@ class ReloadTests(Case):
         before = self.tls.keyring(self.one)
         (self.directory / "b.pem").write_text("nonsense")
         paths = {self.one: str(self.directory), self.two: "/no/such.pem"}
-        error = self.assertRaises(CannotLoad, self.tls.prepare, paths, 0.0)
+        error = self.assertRaises(CannotLoad, at_once, self.tls.preparing(paths, 0.0))
         self.assertEqual(len(error.problems), 2)
         self.assertIn("b.pem: expected a certificate", error.problems[0])
         self.assertIn("/no/such.pem: cannot be read", error.problems[1])
         self.assertIs(self.tls.keyring(self.one), before)
+
+    def test_slices(self) -> None:
+        """Each certificate is read in a slice of its own, so that many hold nothing up."""
+        for number in range(5):
+            AUTHORITY.issue(f"{number}.test").save(self.directory / f"{number}.pem")
+        slices = self.tls.preparing({self.one: str(self.directory)}, 0.0)
+        self.assertGreaterEqual(sum(1 for _ in slices), 12)
 
     def test_same_time(self) -> None:
         """A file of the same size and time as before is new all the same."""

@@ -15,8 +15,9 @@ from typing import Any
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
-from balancer.interfaces import IBalancer, IContext, IPrepared, Metric, PrepareError
+from balancer.interfaces import IContext, IPrepared, IPreparesInSlices, Metric, PrepareError
 from balancer.pool.pool import Pool
 from balancer.relay.limits import Limits
 from balancer.relay.lines import Ended, milliseconds, peer_text
@@ -33,7 +34,7 @@ from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
 log = Logger()
 
 
-@implementer(IBalancer)
+@implementer(IPreparesInSlices)
 class TcpBalancer(Relay[TcpSettings, Listener]):
     """
     `[tcp NAME]`. A connection stays on its server whatever becomes of the server's health, and when
@@ -63,13 +64,17 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         self._tls = Terminations(self._not_shaken)
 
     def prepare(self, settings: TcpSettings) -> IPrepared:
-        """See `IBalancer`. Raises `PrepareError` also when certificates cannot be used."""
+        """See `IBalancer`."""
+        return finish(self.preparing(settings))
+
+    def preparing(self, settings: TcpSettings) -> Slices[IPrepared]:
+        """See `IPreparesInSlices`. Raises `PrepareError` also when certificates cannot be used."""
         others = super().prepare(settings)
         paths = {}
         if settings.tls is not None:
             paths = {self._borrow(endpoint): settings.tls for endpoint in settings.listen}
         try:
-            keyrings = self._tls.prepare(paths, self.context.reactor.seconds())
+            keyrings = yield from self._tls.preparing(paths, self.context.reactor.seconds())
         except CannotLoad as error:
             msg = "\n".join(f"[tcp {self.section}] tls: {each}" for each in error.problems)
             raise PrepareError(msg) from error
