@@ -43,9 +43,9 @@ class UdpMaker:
 
     def make(self, name: str, context: IContext) -> IBalancer:
         """An inert balancer named `name`."""
-        from balancer.relay.udp.service import UdpBalancer
+        from balancer.relay.udp.service import OF_THE_PROCESS, UdpBalancer
 
-        return UdpBalancer(name, context)
+        return UdpBalancer(name, context, places=OF_THE_PROCESS)
 
 
 tcp = TcpMaker()

@@ -24,6 +24,10 @@ so many requests in flight has no processor left for more."""
 SHARE_OF_PAIRS: Final = 0.45
 """The share that both ends of relayed connections may have, counted in pairs."""
 
+SHARE_OF_FLOWS: Final = 0.5
+"""The share that all flows of datagrams together may have: connections, checks and logs live on the
+rest."""
+
 SHARE_OF_CHECKS: Final = 0.1
 """The share that health checks of servers that hang may have."""
 
@@ -45,6 +49,11 @@ def clients() -> int:
 def pairs() -> int:
     """How many connections fit that each have one to a server for as long as they last."""
     return max(1, round(soft_limit() * SHARE_OF_PAIRS))
+
+
+def flows() -> int:
+    """How many flows of datagrams fit, each with a socket of its own to a server."""
+    return max(1, round(soft_limit() * SHARE_OF_FLOWS))
 
 
 def checks() -> int:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.relay.flows import Flows
+from balancer.relay.flows import Flows, Places
 
 
 @define(eq=False)
@@ -31,6 +31,48 @@ class FlowsTests(SynchronousTestCase):
             self.assertEqual(table.room(), (True, None))
             table.add(flow)
         return table, flows
+
+    def two(self, most: int = 4) -> tuple[Flows[OneFlow], Flows[OneFlow]]:
+        """Two tables that share `most` places and might have all of them each."""
+        places: Places[OneFlow] = Places(most)
+        return Flows(most, places), Flows(most, places)
+
+    def test_places_are_shared(self) -> None:
+        """Two tables have no more flows together than there are places, and a place that one
+        leaves the other may take."""
+        one, other = self.two()
+        flows = [OneFlow(n) for n in range(4)]
+        for flow, table in zip(flows, (one, one, one, other), strict=True):
+            self.assertEqual(table.room(), (True, None))
+            table.add(flow)
+        self.assertRaises(ValueError, other.add, OneFlow("new"))
+        one.remove(flows[0])
+        self.assertEqual(other.room(), (True, None))
+        other.add(OneFlow("new"))
+        self.assertEqual((len(one), len(other), one.places.taken), (2, 2, 4))
+
+    def test_a_flood_does_not_starve_others(self) -> None:
+        """When all places are taken, the table with most unanswered flows gives one up, whoever
+        asks; when all flows have been answered, nobody does."""
+        one, other = self.two()
+        flows = [OneFlow(n) for n in range(4)]
+        for flow, table in zip(flows, (one, one, one, other), strict=True):
+            table.add(flow)
+        self.assertEqual(other.room(), (True, flows[0]))
+        self.assertEqual(one.room(), (True, flows[0]))
+        for flow in flows[:3]:
+            one.answered(flow)
+        self.assertEqual(one.room(), (True, flows[3]))
+        other.answered(flows[3])
+        self.assertEqual(one.room(), (False, None))
+
+    def test_lowered_bound(self) -> None:
+        """A table whose bound was lowered takes nobody until it has shrunk, one at a time."""
+        table, flows = self.full()
+        table.most = 2
+        self.assertEqual(table.room(), (False, flows[0]))
+        table.remove(flows[0])
+        self.assertEqual(table.room(), (True, flows[1]))
 
     def test_found_by_key(self) -> None:
         """A flow is found by its key until it is removed, once."""

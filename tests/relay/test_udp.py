@@ -7,15 +7,18 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
 from balancer.pool.events import Moved
 from balancer.pool.settings import Ejection
+from balancer.relay.flows import Places
 from balancer.relay.maker import udp
 from balancer.relay.settings import UdpSettings
-from balancer.relay.udp.protocol import FLOWS_A_TURN
+from balancer.relay.udp.protocol import FLOWS_A_TURN, Flow
 from balancer.relay.udp.service import UdpBalancer
+from balancer.wire import room
 from tests.relay.world import CLIENT, FakeLink, Site
 
 HERE = b"our address"
@@ -367,10 +370,93 @@ class BoundTests(Relayed):
         self.assertEqual(len(self.balancer.crowd.flows), 1)
 
     def test_room_for_descriptors(self) -> None:
-        """More flows than file descriptors allow are not promised."""
-        self.begin(max_connections="10000000")
-        self.assertLess(self.balancer.status()["max_connections"], 10_000_000)
-        self.assertEqual(len(self.flushLoggedErrors()), 0)
+        """More flows than file descriptors allow are not promised, and the log says so."""
+        self.patch(room, "flows", lambda: 7)
+        with capturedLogs() as logged:
+            self.begin(max_connections="10000000")
+        self.assertEqual(self.balancer.status()["max_connections"], 7)
+        (told,) = logged
+        self.assertIn("room for 7 flows, all [udp] sections together", formatEvent(told))
+
+    def test_lowered_bound(self) -> None:
+        """After a reload that lowers max-connections the table shrinks as new flows come, which are
+        dropped until there is room."""
+        self.begin()
+        for port in range(3):
+            self.send(peer=("192.0.2.9", port))
+        self.balancer.prepare(settings(max_connections="2")).commit()
+        for _ in range(2):
+            self.send()
+        self.assertEqual(self.dropped, {"full": 1})
+        self.assertEqual(len(self.balancer.crowd.flows), 2)
+        self.assertEqual(sum(self.site.in_flight.values()), 2)
+
+
+class BudgetTests(SynchronousTestCase):
+    """Two sections and the file descriptors of one process."""
+
+    def setUp(self) -> None:
+        """Room for six flows in all, of which each section would take a thousand."""
+        self.patch(room, "flows", lambda: 6)
+        self.site = Site()
+        places: Places[Flow] = Places()
+        self.both = [self.balancer(name, places) for name in ("8082", "8083")]
+
+    def balancer(self, port: str, places: Places[Flow]) -> UdpBalancer:
+        """One at work on that port."""
+        made = UdpBalancer(port, self.site, self.site.link, places)
+        made.prepare(settings(listen=f"0.0.0.0:{port}", max_connections="1000")).commit()
+        made.startService()
+        return made
+
+    def flood(self, port: int, count: int) -> None:
+        """That many new flows come to a listener."""
+        for number in range(count):
+            self.site.ports[port].received(b"?", ("192.0.2.9", number), None)
+
+    def opened(self) -> int:
+        """Sockets to servers that are open."""
+        return sum(not link.closed for link in self.site.links)
+
+    def test_floods(self) -> None:
+        """Floods at both have no more sockets together than one would have; it is counted whose
+        flows gave way, and the log says once what to do."""
+        with capturedLogs() as logged:
+            for _ in range(3):
+                self.flood(8082, 20)
+                self.flood(8083, 20)
+                self.assertEqual(self.opened(), 6)
+        self.assertTrue(all(len(each.crowd.flows) for each in self.both))
+        self.assertGreater(sum(b.crowd.totals.ended["PD"] for b in self.both), 50)
+        self.assertEqual(len(logged), 2)
+        self.assertIn("raise ulimit -n (LimitNOFILE)", formatEvent(logged[0]))
+
+    def test_flows_at_work_stay(self) -> None:
+        """Answered flows of the one do not give way to a flood at the other; when they have all
+        places its datagrams are dropped and counted."""
+        self.flood(8082, 6)
+        for link in self.site.links[:5]:
+            link.received(b"!")
+        self.flood(8083, 20)
+        self.assertEqual([len(each.crowd.flows) for each in self.both], [5, 1])
+        self.site.links[-1].received(b"!")
+        self.flood(8083, 3)
+        self.assertEqual(self.both[1].crowd.totals.dropped, {"descriptors": 3})
+        self.assertEqual(self.opened(), 6)
+
+    def test_places_come_back(self) -> None:
+        """What one section has no more the other may have, also when the one was stopped."""
+        self.flood(8082, 6)
+        self.successResultOf(self.both[0].stopService())
+        self.flood(8083, 6)
+        self.assertEqual(len(self.both[1].crowd.flows), 6)
+        self.assertEqual(self.both[1].crowd.totals.ended, {})
+
+    def test_makers(self) -> None:
+        """All that the plugin makes share their places."""
+        one, other = (udp.make(name, self.site) for name in "ab")
+        assert isinstance(one, UdpBalancer) and isinstance(other, UdpBalancer)
+        self.assertIs(one.crowd.flows.places, other.crowd.flows.places)
 
 
 class LifeTests(Relayed):

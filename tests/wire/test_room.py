@@ -25,6 +25,7 @@ class RoomTests(SynchronousTestCase):
         left for checks, logs and the operator."""
         self.limits(1024, 1024)
         self.assertEqual((room.clients(), room.pairs(), room.checks()), (461, 461, 102))
+        self.assertEqual(room.flows(), 512)
 
     def test_large(self) -> None:
         """With many, clients may have all but some thousand."""
@@ -35,6 +36,7 @@ class RoomTests(SynchronousTestCase):
         """One fits always."""
         self.limits(1, 1)
         self.assertEqual((room.clients(), room.pairs(), room.checks()), (1, 1, 1))
+        self.assertEqual(room.flows(), 1)
 
     def test_unlimited(self) -> None:
         """No limit is none."""

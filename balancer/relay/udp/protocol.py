@@ -17,7 +17,7 @@ from attrs import define, field
 from balancer.interfaces import IContext
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
-from balancer.relay.flows import Flows
+from balancer.relay.flows import Flows, Places
 from balancer.relay.histogram import LIFE_SECONDS, Histogram
 from balancer.relay.limits import Limits, key_of
 from balancer.relay.seat import Seat
@@ -222,10 +222,14 @@ class Inlet:
 
 
 class Crowd:
-    """The flows of one balancer."""
+    """The flows of one balancer. `crowded` is told each time that a new flow found all of `places`
+    taken, which it shares with others."""
 
-    def __init__(self, context: IContext, most: int) -> None:
-        self.flows: Flows[Flow] = Flows(most)
+    def __init__(
+        self, context: IContext, places: Places[Flow], crowded: Callable[[], None]
+    ) -> None:
+        self.flows: Flows[Flow] = Flows(1, places)
+        self.crowded = crowded
         self.totals = Totals()
         self.draining = False
         self._context = context
@@ -256,8 +260,13 @@ class Crowd:
     def _settle(self, flow: Flow, now: float) -> str:
         """Give a new flow its place in the table and its server; why that cannot be, or ''."""
         room, oldest = self.flows.room()
+        why = "full" if self.flows.full else "descriptors"
+        if why == "descriptors" and (oldest is not None or not room):
+            self.crowded()
         if not room:
-            return "full"
+            if oldest is not None:
+                oldest.end("PD")
+            return why
         server = flow.seat.take(now)
         if server is None:
             return "no-server"

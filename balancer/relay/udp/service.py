@@ -6,7 +6,6 @@ Knows the site's seams. What happens to one flow is in `protocol`.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,18 +18,23 @@ from balancer.config.values import Endpoint
 from balancer.interfaces import IBalancer, IContext, Metric, Published
 from balancer.pool.events import EnteredMaintenance, Moved, WasRemoved, WentDown
 from balancer.pool.pool import Pool
+from balancer.relay.flows import Places
 from balancer.relay.limits import Limits
 from balancer.relay.lines import Ended, milliseconds, peer_text
 from balancer.relay.service import Families, Relay
 from balancer.relay.settings import UdpSettings
 from balancer.relay.udp.protocol import Crowd, Flow, Inlet, Terms
+from balancer.wire import room
 from balancer.wire.datagrams import ConnectedDatagrams, DatagramPort
+from balancer.wire.seldom import Seldom
 
 log = Logger()
 
-FLOWS_SHARE = 0.5
-"""The share of our file descriptors that the flows of one balancer may have: accepted connections,
-health checks and logs live on the rest."""
+OF_THE_PROCESS: Places[Flow] = Places()
+"""Places for the flows of all `[udp]` sections of this process, which share its descriptors."""
+
+CROWDED_INTERVAL = 60.0
+"""Seconds between two warnings that there are no descriptors for more flows."""
 
 NO_MORE_WORK = (WentDown, EnteredMaintenance, WasRemoved, Moved)
 """What ends a server's flows: it fails, or nobody checks any more where they go. A flow has no end
@@ -50,10 +54,13 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
         name: str,
         context: IContext,
         link: Callable[..., ConnectedDatagrams] = ConnectedDatagrams,
+        places: Places[Flow] | None = None,
     ) -> None:
         super().__init__(name, context)
         self._link = link
-        self.crowd = Crowd(context, 1)
+        self._places: Places[Flow] = Places() if places is None else places
+        self.crowd = Crowd(context, self._places, self._crowded)
+        self._told = Seldom(CROWDED_INTERVAL)
         self._terms: Terms | None = None
         self._owners: dict[DatagramPort, Callable[[bytes, Any, object], None]] = {}
         self._numbers: dict[DatagramPort, int] = {}
@@ -95,20 +102,31 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
 
     def _room(self, wanted: int) -> int:
         """As many flows as were asked for, or as file descriptors allow: each needs one."""
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY:
-            return wanted
-        room = max(1, int(soft * FLOWS_SHARE))
-        if room < wanted:
+        fit = self._places.most = room.flows()
+        if fit < wanted:
             log.warn(
-                "udp {name}: room for {room} flows instead of max-connections = {wanted}: only "
-                "{soft} files may be open (ulimit -n)",
+                "udp {name}: room for {fit} flows, all [udp] sections together, instead of "
+                "max-connections = {wanted}: only {limit} files may be open (ulimit -n)",
                 name=self.section,
-                room=room,
+                fit=fit,
                 wanted=wanted,
-                soft=soft,
+                limit=room.soft_limit(),
             )
-        return min(wanted, room)
+        return min(wanted, fit)
+
+    def _crowded(self) -> None:
+        """A new flow found all places taken, by ours and by those of other sections."""
+        count = self._told.note(self.context.reactor.seconds())
+        if count:
+            log.warn(
+                "udp {name}: no descriptor for {count} new flows: all [udp] sections together have "
+                "{most} of {limit}, and unanswered flows give way; raise ulimit -n (LimitNOFILE), "
+                "or lower idle-timeout, max-connections or rate",
+                name=self.section,
+                count=count,
+                most=self._places.most,
+                limit=room.soft_limit(),
+            )
 
     def _open(self) -> None:
         terms = self._terms
