@@ -44,6 +44,11 @@ class Limits:
             return "source"
         return ""
 
+    @property
+    def forgotten_total(self) -> int:
+        """Sources whose rate was forgotten too early, since too many others came."""
+        return 0 if self._rates is None else self._rates.forgotten_total
+
     def release(self, source: str) -> None:
         """One of `source` that was let in has gone."""
         if self._counts is not None:

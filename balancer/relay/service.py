@@ -68,6 +68,7 @@ class Relay(Service, Generic[SettingsT, BoundT]):
         self.pool: Pool | None = None
         self.limits: Limits | None = None
         self.draining = False
+        self._forgotten_before = 0
         self._bound: tuple[BoundT, ...] = ()
         self._log: LogFile | None = None
         self._stamp = Stamp()
@@ -93,11 +94,22 @@ class Relay(Service, Generic[SettingsT, BoundT]):
             if each not in bound:
                 self._give_back(each)
         if self.limits is None or not self.limits.fit(settings):
+            self._forgotten_before = self.forgotten_total
             self.limits = Limits(settings)
         self.settings, self.pool, self._bound, self._log = settings, pool, bound, access_log
         self._settled(settings, pool, self.limits)
         if self.running:
             self._open()
+
+    @property
+    def forgotten_total(self) -> int:
+        """See `Limits.forgotten_total`; over all limits that there have been."""
+        limits = self.limits
+        return self._forgotten_before + (0 if limits is None else limits.forgotten_total)
+
+    def _tell_of_rates(self, found: Families) -> None:
+        text = "Sources whose rate was forgotten for others before it was full again."
+        found.one("counter", "rate_forgotten", text, self.forgotten_total)
 
     def startService(self) -> None:
         """Begin to accept."""

@@ -150,7 +150,6 @@ class ConnectedDatagrams:
         "_reactor",
         "_socket",
         "address",
-        "dropped_total",
         "failed",
         "received",
     )
@@ -166,7 +165,6 @@ class ConnectedDatagrams:
         self.address = address
         self.received = received
         self.failed = failed
-        self.dropped_total = 0
         self._socket = socket.socket(address.family, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
@@ -177,7 +175,7 @@ class ConnectedDatagrams:
             raise
 
     def send(self, data: bytes) -> bool:
-        """Send to the server. False: dropped, and counted."""
+        """Send to the server. False: dropped, which the caller counts: sockets come and go."""
         for _ in range(2):
             try:
                 self._socket.send(data)
@@ -188,7 +186,6 @@ class ConnectedDatagrams:
                 self._reactor.callLater(0, self._tell, error)
             else:
                 return True
-        self.dropped_total += 1
         return False
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from balancer.config.schema import read
 from balancer.config.slices import Slices
 from balancer.interfaces import IExplains, NotDone, PrepareError
+from balancer.limit.rates import Rates
 from balancer.relay.maker import tcp
 from balancer.relay.seat import finish
 from balancer.relay.settings import TcpSettings
@@ -697,6 +698,16 @@ class LimitTests(Relayed):
         self.assertEqual(self.balancer.refused, {"rate": 1})
         self.site.wait(1.1)
         self.assertFalse(self.client().closed)
+
+    def test_forgotten_rates(self) -> None:
+        """Rates that were forgotten for want of room are shown."""
+        self.patch(Rates.__init__, "__defaults__", (2,))
+        self.begin(rate="1/h per source")
+        for last in range(4):
+            self.client((f"192.0.2.{last}", 1))
+        self.assertEqual(self.balancer.status()["rate_forgotten"], 2)
+        (shown,) = (m for m in self.balancer.metrics() if m.name.endswith("rate_forgotten"))
+        self.assertEqual(shown.samples[0].value, 2)
 
 
 class LifeTests(Relayed):

@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
+from balancer.limit.rates import Rates
 from balancer.pool.events import Moved
 from balancer.pool.settings import Ejection
 from balancer.relay.flows import Places
@@ -504,6 +505,50 @@ class LifeTests(Relayed):
         self.assertRegex(
             line, r"^\[2001:db8::7\]:53 \[[^]]+\] udp/u p/a 1/2/1\d\d\d 3/10 -- 0\n$"
         )
+
+    def samples(self) -> dict[tuple[str, str], float]:
+        """Metrics by name and their own label."""
+        return {
+            (metric.name.removeprefix("balancer_udp_"), "".join(
+                value for label, value in sample.labels.items() if label != "balancer"
+            )): sample.value
+            for metric in self.balancer.metrics()
+            for sample in metric.samples
+        }
+
+    def test_listeners_counts(self) -> None:
+        """What each listener has received, sent and dropped is shown."""
+        self.begin(listen="0.0.0.0:8082\n 0.0.0.0:8083")
+        port = self.site.ports[8083]
+        port.received_total, port.sent_total, port.dropped_total = 5, 3, 1
+        name = str(port.address)
+        self.assertEqual(
+            self.balancer.status()["listeners"][name], {"received": 5, "sent": 3, "dropped": 1}
+        )
+        samples = self.samples()
+        for what, value in (("received", 5), ("sent", 3), ("dropped", 1)):
+            self.assertEqual(samples[f"listener_{what}", name], value)
+            self.assertEqual(samples[f"listener_{what}", str(self.port.address)], 0)
+
+    def test_sends_to_servers_that_failed(self) -> None:
+        """What the kernel did not take for a server is shown after its flow has gone, too."""
+        self.begin(idle_timeout="1s")
+        self.send()
+        self.link.full = True
+        self.send()
+        self.site.wait(2)
+        self.assertEqual(self.samples()["dropped", "send-server"], 1)
+
+    def test_forgotten_rates(self) -> None:
+        """Rates that were forgotten for want of room are shown, over reloads as well."""
+        self.patch(Rates.__init__, "__defaults__", (2,))
+        self.begin(rate="1/h per source")
+        for last in range(3):
+            self.send(peer=(f"192.0.2.{last}", 1))
+        self.assertEqual(self.samples()["rate_forgotten", ""], 1)
+        self.balancer.prepare(settings(rate="2/h per source")).commit()
+        self.assertEqual(self.balancer.status()["rate_forgotten"], 1)
+        self.assertEqual(self.samples()["rate_forgotten", ""], 1)
 
     def test_metrics(self) -> None:
         """Every sample bears the balancer's name."""

@@ -192,6 +192,7 @@ class FakePort:
         self.received: Any = None
         self.started = False
         self.full = False
+        self.received_total = self.sent_total = self.dropped_total = 0
         self.sent: list[tuple[bytes, Any, object]] = []
 
     def start(self) -> None:

@@ -236,6 +236,7 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             "bytes_to_server": to_server,
             "bytes_to_client": to_client,
             "refused": dict(self.refused),
+            "rate_forgotten": self.forgotten_total,
             "retries": self.totals.retries,
             "tls": self._tls.status(),
         }
@@ -256,6 +257,7 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         found.by(
             "counter", "refused", "Connections closed by a limit.", "reason", self.refused
         )
+        self._tell_of_rates(found)
         found.one(
             "counter",
             "pauses",

@@ -209,6 +209,15 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
             "bytes_to_server": bytes_in,
             "bytes_to_client": bytes_out,
             "dropped": dict(self.crowd.totals.dropped),
+            "rate_forgotten": self.forgotten_total,
+            "listeners": {
+                str(each.address): {
+                    "received": each.received_total,
+                    "sent": each.sent_total,
+                    "dropped": each.dropped_total,
+                }
+                for each in self._bound
+            },
         }
 
     def metrics(self) -> Sequence[Metric]:
@@ -235,6 +244,8 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
             {"to-server": bytes_in, "to-client": bytes_out},
         )
         found.by("counter", "dropped", "Datagrams dropped, by why.", "reason", totals.dropped)
+        self._tell_of_rates(found)
+        self._tell_of_listeners(found)
         found.by(
             "counter",
             "ended",
@@ -246,3 +257,15 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
             "duration_seconds", "How long flows lasted.", totals.life_seconds
         )
         return found.found
+
+    def _tell_of_listeners(self, found: Families) -> None:
+        ports = {str(each.address): each for each in self._bound}
+        text = "Datagrams that came to a listener, those that were dropped among them."
+        values = {name: port.received_total for name, port in ports.items()}
+        found.by("counter", "listener_received", text, "listener", values)
+        text = "Datagrams that left from a listener for a client."
+        values = {name: port.sent_total for name, port in ports.items()}
+        found.by("counter", "listener_sent", text, "listener", values)
+        text = "Datagrams for a client that the kernel did not take from a listener."
+        values = {name: port.dropped_total for name, port in ports.items()}
+        found.by("counter", "listener_dropped", text, "listener", values)
