@@ -193,7 +193,7 @@ class ListenerTest(TlsTestCase):
             self.assertEqual(self.curl("a.test"), "a GET /\n")
             self.assertEqual(silent.recv(100), b"")
             self.assertGreater(time.monotonic() - began, 0.9)
-        self.assertIn("handshake timed out", self.process.output)
+        wait_until("it is told", lambda: "handshake timed out" in self.process.output)
 
     def test_reload(self) -> None:
         """A reload takes up a renewed certificate for new connections, and closes none; a broken
