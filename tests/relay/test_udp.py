@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
+from balancer.interfaces import PrepareError
 from balancer.limit.rates import Rates
 from balancer.pool.events import Moved
 from balancer.pool.settings import Ejection
@@ -20,6 +21,7 @@ from balancer.relay.settings import UdpSettings
 from balancer.relay.udp.protocol import FLOWS_A_TURN, Flow
 from balancer.relay.udp.service import UdpBalancer
 from balancer.wire import room
+from balancer.wire.address import literal
 from tests.relay.world import CLIENT, FakeLink, Site
 
 HERE = b"our address"
@@ -484,6 +486,21 @@ class LifeTests(Relayed):
         self.successResultOf(self.balancer.stopService())
         self.assert_nothing_left()
         self.assertIsNone(self.port.received)
+
+    def test_unix_server(self) -> None:
+        """A server on a unix socket takes no datagrams: that is told, and nothing is changed."""
+        self.begin()
+        server = self.site.add_pool("q").servers[0]
+        server.address = literal("unix:/run/x", 0)
+        with self.assertRaises(PrepareError) as caught:
+            self.balancer.prepare(settings(pool="q"))
+        self.assertEqual(
+            str(caught.exception),
+            "[udp u] pool: expected servers at ADDRESS:PORT, since they get datagrams, got q/x at "
+            "unix:/run/x; give it an address and a port, or name another pool",
+        )
+        self.send()
+        self.assertEqual(self.site.in_flight, {"a": 1, "b": 0})
 
     def test_reload(self) -> None:
         """A reload moves no flow: the same client, listener and server go on."""

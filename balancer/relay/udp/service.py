@@ -15,7 +15,14 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from balancer.config.values import Endpoint
-from balancer.interfaces import IBalancer, IContext, Metric, Published
+from balancer.interfaces import (
+    IBalancer,
+    IContext,
+    IPrepared,
+    Metric,
+    PrepareError,
+    Published,
+)
 from balancer.pool.events import EnteredMaintenance, Moved, WasRemoved, WentDown
 from balancer.pool.pool import Pool
 from balancer.relay.flows import Places
@@ -67,6 +74,18 @@ class UdpBalancer(Relay[UdpSettings, DatagramPort]):
         # Pools that there may be flows on, also after a reload gave the section another one.
         self._pools: dict[str, Pool] = {}
         context.subscribe(self._published)
+
+    def prepare(self, settings: UdpSettings) -> IPrepared:
+        """See `IBalancer`. Raises `PrepareError` also for servers that take no datagrams. A pool
+        that is in force already does not show what the same reload will make of it."""
+        for server in self.context.pool(settings.pool).servers:
+            if server.address.is_unix:
+                raise PrepareError(
+                    f"[udp {self.section}] pool: expected servers at ADDRESS:PORT, since they get "
+                    f"datagrams, got {server.key} at {server.address}; give it an address and a "
+                    "port, or name another pool"
+                )
+        return super().prepare(settings)
 
     def _borrow(self, endpoint: Endpoint) -> DatagramPort:
         return self.context.datagrams(endpoint.host, endpoint.port)
