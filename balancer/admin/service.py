@@ -4,8 +4,7 @@ The status API: `/healthz`, `/metrics`, `/api/status`. It reads the site and cha
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,6 +17,7 @@ from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
+from balancer.admin import jsontext
 from balancer.admin.metrics import CONTENT_TYPE, exposing
 from balancer.interfaces import ISite
 from balancer.wire.listener import Listener
@@ -31,6 +31,9 @@ IDLE_TIMEOUT = 60
 
 MOST_CONNECTIONS = 256
 """Admin connections at once: scrapers and operators are few, and traffic needs the descriptors."""
+
+WRITE_SIZE = 64 * 1024
+"""Bytes of a long page that are written at once: a piece of it may have a few."""
 
 _INDEX = b"""balancer
 
@@ -106,10 +109,15 @@ class _LongPage(_Page):
         return NOT_DONE_YET
 
     def _making(self, request: Request) -> Generator[None, None, None]:
+        held, size = [], 0
         for piece in self.pieces():
-            if piece:
-                request.write(piece)
+            held.append(piece)
+            size += len(piece)
+            if size >= WRITE_SIZE:
+                request.write(b"".join(held))
+                held, size = [], 0
             yield
+        request.write(b"".join(held))
         request.finish()
 
     def pieces(self) -> Iterable[bytes]:
@@ -142,16 +150,11 @@ class _Status(_LongPage):
             try:
                 next(telling)
             except StopIteration as told:
-                status = dict(told.value)
+                status = told.value
             yield b""
-        pools: Mapping[str, Any] = status.pop("pools", {})
-        yield b'{"pools": {'
-        comma = b""
-        for name, pool in pools.items():
-            yield comma + json.dumps({name: pool}).encode()[1:-1]
-            comma = b", "
-        rest = json.dumps(status).encode()[1:]
-        yield b"}" + (b", " if status else b"") + rest + b"\n"
+        # Four levels: the status, its pools, one of them, its servers.
+        yield from jsontext.pieces(status, 4)
+        yield b"\n"
 
 
 def tree(site: ISite, reactor: IReactorTime) -> Resource:

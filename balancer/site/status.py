@@ -40,7 +40,7 @@ def telling(site: SiteService) -> Slices[Mapping[str, Any]]:
     for name in list(registry.pools):
         yield
         if name in registry.pools:  # a reload may have come between
-            pools[name] = _pool(site, name)
+            pools[name] = yield from _pool(site, name)
     yield
     return {
         "site": _site(site),
@@ -97,12 +97,14 @@ def _site(site: SiteService) -> Mapping[str, Any]:
     }
 
 
-def _pool(site: SiteService, name: str) -> Mapping[str, Any]:
+def _pool(site: SiteService, name: str) -> Slices[Mapping[str, Any]]:
     registry = site.context.registry
     status: dict[str, Any] = dict(registry.pools[name].status())
-    checks = site.live.checks.get(name)
-    results = {} if checks is None else checks.status()
     status["healthy"] = registry.health(name)
+    checks = site.live.checks.get(name)
+    yield
+    results = {} if checks is None else checks.status()
+    yield
     status["servers"] = {
         server["name"]: {**server, "check": results.get(server["name"])}
         for server in status["servers"]
