@@ -15,12 +15,13 @@ from zope.interface import implementer
 
 from balancer.http import exchange
 from balancer.http.answers import redirect
-from balancer.http.exchange import ANSWERING, ASKED, CLOSING, HEAD, IDLE, TUNNEL
+from balancer.http.exchange import ANSWERING, ASKED, CLOSING, FULL, HEAD, IDLE, TUNNEL
 from balancer.http.forwarded import additions, address_of, client_of, is_trusted
 from balancer.http.front import Front, Target
 from balancer.http.head import Refused, RequestReader
 from balancer.http.message import RequestHead
 from balancer.http.uploading import Uploading
+from balancer.wire.sending import HIGH_WATER
 
 if TYPE_CHECKING:
     from balancer.wire.stream import Stream
@@ -297,6 +298,9 @@ class ClientConnection(Uploading):
         if not self.keep or self.body is not None or self.front.draining:
             self.close()
             return
+        if self.transport.queued >= HIGH_WATER:
+            self._await_reader(now)
+            return
         self.phase = IDLE
         self.until = now + self.front.idle_timeout
         if self._paused:
@@ -313,9 +317,15 @@ class ClientConnection(Uploading):
         """End the connection, when all that was written has gone out."""
         if self.phase == CLOSING:
             return
+        if self.phase == FULL:
+            self.transport.unregisterProducer()
+            self._lingers = True
         self.phase = CLOSING
         self.until = self.front.clock() + self.front.idle_timeout
-        if self._lingers or self.body is not None or self.buffer or self._paused:
+        lingers = self._lingers or self.body is not None or self.buffer or self._paused
+        # While draining, a client that was not told so may have its next request on the way, which
+        # a plain close would answer with a reset instead of an end that lets it ask elsewhere.
+        if lingers or self.front.draining:
             self.body = None
             self.buffer = b""
             self.transport.close_lingering()
@@ -323,8 +333,11 @@ class ClientConnection(Uploading):
             self.transport.loseConnection()
 
     def drain(self) -> None:
-        """Finish what is going on, and begin nothing new."""
+        """Finish what is going on, and begin nothing new. A request that has come already, and that
+        nobody has read yet, is answered."""
         if self.phase == IDLE:
+            self.transport.doRead()
+        if self.phase in (IDLE, FULL):
             self.close()
 
     def stop(self) -> None:
@@ -337,7 +350,7 @@ class ClientConnection(Uploading):
         looks again, never later than the shortest time-out from now. So `until` moves in both
         directions by plain writes.
         """
-        if now >= self.until:
+        if now >= self.until and not (self.phase == FULL and self._reads(now)):
             happening = exchange.TIMED_OUT
             link = self.link
             if self.phase == ANSWERING and self.transport.queued:

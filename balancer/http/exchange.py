@@ -34,25 +34,30 @@ ANSWERING: Final = 5
 TUNNEL: Final = 6
 """The protocol was switched: both connections carry bytes that are no longer HTTP."""
 
-CLOSING: Final = 7
+FULL: Final = 7
+"""Between requests. The client does not read its answers, and gets no more before it does."""
+
+CLOSING: Final = 8
 """Nothing more is read as a request; what is queued goes out, and the connection ends."""
 
 NAMES: Final = (
-    "idle", "head", "queued", "connecting", "asked", "answering", "tunnel", "closing"
+    "idle", "head", "queued", "connecting", "asked", "answering", "tunnel", "full",
+    "closing",
 )
 """The phases in words, for status and messages."""
 
 FOLLOWS: Final[dict[int, frozenset[int]]] = {
     # A request that comes in one piece goes from IDLE to where its server stands; one that we
     # answer ourselves (a redirect, 429, 503) is over at once.
-    IDLE: frozenset((HEAD, QUEUED, CONNECTING, ASKED, IDLE, CLOSING)),
-    HEAD: frozenset((QUEUED, CONNECTING, ASKED, IDLE, CLOSING)),
-    QUEUED: frozenset((CONNECTING, ASKED, IDLE, CLOSING)),
+    IDLE: frozenset((HEAD, QUEUED, CONNECTING, ASKED, IDLE, FULL, CLOSING)),
+    HEAD: frozenset((QUEUED, CONNECTING, ASKED, IDLE, FULL, CLOSING)),
+    QUEUED: frozenset((CONNECTING, ASKED, IDLE, FULL, CLOSING)),
     # A retry goes back to CONNECTING, or on to ASKED if the next server has a connection to spare.
-    CONNECTING: frozenset((CONNECTING, ASKED, IDLE, CLOSING)),
-    ASKED: frozenset((CONNECTING, ASKED, ANSWERING, TUNNEL, IDLE, CLOSING)),
-    ANSWERING: frozenset((IDLE, CLOSING)),
+    CONNECTING: frozenset((CONNECTING, ASKED, IDLE, FULL, CLOSING)),
+    ASKED: frozenset((CONNECTING, ASKED, ANSWERING, TUNNEL, IDLE, FULL, CLOSING)),
+    ANSWERING: frozenset((IDLE, FULL, CLOSING)),
     TUNNEL: frozenset((CLOSING,)),
+    FULL: frozenset((IDLE, FULL, CLOSING)),
     CLOSING: frozenset((CLOSING,)),
 }
 """Which phases may follow a phase."""
@@ -152,6 +157,9 @@ TABLE: Final[dict[tuple[int, str], Outcome]] = {
     (TUNNEL, CLIENT_LEFT): Outcome(DROP, 0, b"CD"),
     (TUNNEL, SERVER_LEFT): Outcome(CUT, 0, b"SD"),
     (TUNNEL, STOPPED): Outcome(CUT, 0, b"KD"),
+    (FULL, TIMED_OUT): Outcome(CUT),
+    (FULL, CLIENT_LEFT): Outcome(DROP),
+    (FULL, STOPPED): Outcome(CUT),
     (CLOSING, TIMED_OUT): Outcome(CUT),
     (CLOSING, CLIENT_LEFT): Outcome(DROP),
     (CLOSING, STOPPED): Outcome(CUT),

@@ -101,8 +101,10 @@ class ServerConnection:
         client.until = now + client.front.response_timeout
         self.transport.write(client.held)
         if client.body is not None:
-            self.transport.registerProducer(client, True)
             client.go_on()
+            if client.body is not None:
+                # Now, so that it is paused if all that is too much.
+                self.transport.registerProducer(client, True)
 
     def dataReceived(self, data: bytes) -> None:
         """A piece of an answer, or of a tunnel."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from balancer.http.body import Chunks, Lengths
-from balancer.http.exchange import ANSWERING, ASKED, CLOSING, TUNNEL
+from balancer.http.exchange import ANSWERING, ASKED, CLOSING, FULL, TUNNEL
 from balancer.http.front import Front
 from balancer.http.head import CHUNKED, Refused, bad_request
 from balancer.http.proxying import Proxying
@@ -23,16 +23,18 @@ TOO_LARGE: Final = "body larger than max-body"
 
 class Uploading(Proxying):
     """
-    What a client sends behind a head. An IPushProducer, for the server's transport.
+    What a client sends behind a head. An IPushProducer, for the server's transport; and for the
+    client's own, while that has more to send than it may: answers come from what a client asks.
     """
 
-    __slots__ = ("_body_seen", "_ended", "_paused")
+    __slots__ = ("_body_seen", "_ended", "_paused", "_unread")
 
     def __init__(self, front: Front) -> None:
         super().__init__(front)
         self._ended = False  # the client has sent its end
         self._paused = False  # we hold up the client's sending
         self._body_seen = 0
+        self._unread = 0  # bytes that the client had still to read when we looked last
 
     def _refused(self, refusal: Refused) -> None:
         """The client broke the rules."""
@@ -98,6 +100,8 @@ class Uploading(Proxying):
             self.body = None
             self.buffer = data[consumed:]
             link.transport.unregisterProducer()
+            # That server may have held the client up.
+            self.transport.resumeProducing()
             wait = front.response_timeout
         self.until = front.clock() + wait
 
@@ -114,15 +118,38 @@ class Uploading(Proxying):
         if self._ended and self.tunnel is not None:
             self.tunnel.client_ended()
 
+    # -- clients that do not read
+
+    def _await_reader(self, now: float) -> None:
+        """Begin nothing, and read nothing, until the client has read what it asked for."""
+        self.phase = FULL
+        self._unread = self.transport.queued
+        self.until = now + self.front.idle_timeout
+        self.transport.registerProducer(self, True)  # pauses us at once
+
+    def _reads(self, now: float) -> bool:
+        """Time is up: whether the client has read something meanwhile, and gets more time."""
+        queued = self.transport.queued
+        if queued >= self._unread:
+            return False
+        self._unread = queued
+        self.until = now + self.front.idle_timeout
+        return True
+
     # -- IPushProducer
 
     def pauseProducing(self) -> None:
-        """The server is slower than the client."""
+        """The server is slower than the client, or the client does not read."""
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """The server has caught up."""
-        self.transport.resumeProducing()
+        """The server has caught up, or the client has."""
+        if self.phase == FULL:
+            self.transport.unregisterProducer()
+            self._paused = True
+            self.next(self.front.clock())
+        else:
+            self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """The server's transport has ended; its protocol will say so too."""

@@ -11,6 +11,7 @@ from balancer.http.exchange import (
     CLOSING,
     CONNECTING,
     FOLLOWS,
+    FULL,
     HEAD,
     IDLE,
     NAMES,
@@ -20,7 +21,7 @@ from balancer.http.exchange import (
     may_retry,
 )
 
-PHASES = (IDLE, HEAD, QUEUED, CONNECTING, ASKED, ANSWERING, TUNNEL, CLOSING)
+PHASES = (IDLE, HEAD, QUEUED, CONNECTING, ASKED, ANSWERING, TUNNEL, FULL, CLOSING)
 
 
 class TableTests(SynchronousTestCase):
@@ -45,7 +46,7 @@ class TableTests(SynchronousTestCase):
     def test_no_second_answer(self) -> None:
         """Once an answer has begun, none of ours is sent."""
         for (phase, happening), outcome in TABLE.items():
-            if phase in (ANSWERING, TUNNEL, CLOSING):
+            if phase in (ANSWERING, TUNNEL, FULL, CLOSING):
                 self.assertIn(outcome.step, (exchange.CUT, exchange.DROP), (phase, happening))
 
     def test_nothing_is_sent_to_nobody(self) -> None:

@@ -94,6 +94,7 @@ ANSWERS = (*(answer for _, answer in REQUESTS), SWITCH, STARTED, ENDLESS, STARTE
 ACTIONS = (
     "ask", "ask", "ask", "accept", "accept", "answer", "answer", "more", "refuse", "time",
     "client ends", "client leaves", "server ends", "server leaves", "slow client",
+    "stalled client", "client reads",
 )
 
 
@@ -150,6 +151,10 @@ class ChaosTests(SynchronousTestCase):
                 client.receive(ASKS[which % len(ASKS)])
             elif action == "slow client":
                 client.queued = 1000
+            elif action == "stalled client":
+                client.queued = 100_000
+            elif action == "client reads":
+                client.catch_up()
             else:
                 self._end(client, action)
 

@@ -343,13 +343,44 @@ class ServiceTests(Case):
         drained = world.balancer.drain()
         self.assertIs(world.balancer.drain(), drained)
         self.assertIsNone(listener.accepted)
-        self.assertEqual((idle.closing, client.closing), ("close", ""))
+        self.assertEqual((idle.closing, client.closing), ("linger", ""))
         idle.settle()
         self.assertNoResult(drained)
         server.receive(response())
         self.assertIn(b"\r\nConnection: close\r\n", client.take())
         client.settle()
         self.successResultOf(drained)
+
+    def test_drain_reads_once(self) -> None:
+        """A request that came before the drain, and was not read yet, gets its answer."""
+        world = self.world()
+        client, half, late = world.client(), world.client(), world.client()
+        client.unread = request()
+        half.unread = request()[:9]
+        drained = world.balancer.drain()
+        world.server().receive(response())
+        answer = client.take()
+        self.assertEqual(status_of(answer), 200)
+        self.assertIn(b"\r\nConnection: close\r\n", answer)
+        half.receive(request()[9:])
+        world.server().receive(response())
+        self.assertIn(b"\r\nConnection: close\r\n", half.take())
+        # What crosses our end is no reason for a reset; it is not answered.
+        self.assertEqual((client.closing, half.closing, late.closing), ("linger",) * 3)
+        for stream in (client, half, late):
+            stream.settle()
+        self.successResultOf(drained)
+
+    def test_drain_in_the_middle_of_an_answer(self) -> None:
+        """A client that could not be told in the answer's head may ask again meanwhile, and gets an
+        end without a reset."""
+        world = self.world()
+        client, server = world.asked(request())
+        server.receive(b"HTTP/1.1 200 Fine\r\nContent-Length: 4\r\n\r\nab")
+        world.balancer.drain()
+        server.receive(b"cd")
+        self.assertNotIn(b"Connection: close", client.take())
+        self.assertEqual(client.closing, "linger")
 
     def test_drain_without_clients(self) -> None:
         """Draining is over at once when nobody is there."""
@@ -363,7 +394,7 @@ class ServiceTests(Case):
         client, server = world.asked(request())
         server.receive(b"HTTP/1.1 200 Fine\r\nContent-Length: 9\r\n\r\n")
         world.balancer.stopService()
-        self.assertEqual((status_of(waiting.take()), waiting.closing), (503, "close"))
+        self.assertEqual((status_of(waiting.take()), waiting.closing), (503, "linger"))
         self.assertEqual((client.closing, server.closing), ("abort", "abort"))
         lines = b"".join(world.context.logs["log"].lines)
         self.assertEqual((lines.count(b" KH-- "), lines.count(b" KD-- ")), (1, 1))

@@ -31,13 +31,15 @@ from balancer.pool.settings import Algorithm, PoolSettings, ServerSettings
 from balancer.wire.address import Address, literal
 from balancer.wire.connect import ConnectFailed, ConnectImpossible
 from balancer.wire.deadlines import Wheel
+from balancer.wire.sending import HIGH_WATER, LOW_WATER
 
 WALL = 1_000_000_000.0
 """The wall clock at 0: 09/Sep/2001 01:46:40."""
 
 
 class FakeStream:
-    """What `wire.stream.Stream` promises, in memory. `queued` is the test's to set."""
+    """What `wire.stream.Stream` promises, in memory. `queued` is the test's to set, or grows by
+    itself while the peer does not read (`reads`)."""
 
     def __init__(self, protocol: Any, peer_host: str = "192.0.2.1", peer_port: int = 4000) -> None:
         self.protocol = protocol
@@ -46,9 +48,11 @@ class FakeStream:
         self.written = bytearray()
         self.writes = 0
         self.queued = 0
+        self.reads = True
         self.paused = False
         self.closing = ""
         self.half_closed = False
+        self.unread = b""
         self.lost = False
         self.producer: Any = None
 
@@ -58,6 +62,10 @@ class FakeStream:
         if not self.closing and not self.lost and not self.half_closed:
             self.written += data
             self.writes += 1
+            if not self.reads:
+                self.queued += len(data)
+                if self.queued >= HIGH_WATER and self.producer is not None:
+                    self.producer.pauseProducing()
 
     def take(self) -> bytes:
         """What was written since the last time."""
@@ -65,12 +73,20 @@ class FakeStream:
         self.written.clear()
         return data
 
+    def doRead(self) -> None:
+        """Read what the test has put into `unread`, as Stream does when the reactor says so."""
+        data, self.unread = self.unread, b""
+        if data:
+            self.receive(data)
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """As Stream does."""
         assert streaming
         if self.producer is not None:
             raise RuntimeError("a producer is registered")
         self.producer = producer
+        if self.queued >= HIGH_WATER:
+            producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
         """As Stream does."""
@@ -111,6 +127,12 @@ class FakeStream:
         assert not self.lost
         if not self.closing:
             self.protocol.dataReceived(data)
+
+    def catch_up(self, left: int = 0) -> None:
+        """The peer has read all but `left` bytes of what was written."""
+        self.queued = left
+        if left <= LOW_WATER and self.producer is not None and not self.lost:
+            self.producer.resumeProducing()
 
     def end(self) -> None:
         """The peer sends its end."""
