@@ -64,7 +64,7 @@ class Life:
 class EveryAlgorithmTests(SynchronousTestCase):
     """Properties of all of them."""
 
-    @settings(deadline=None, database=None, max_examples=40)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(st.sampled_from(DIFFERENT), STEPS)
     def test_never_chooses_whom_it_must_not(
         self, algorithm: str, steps: list[tuple[str, int]]

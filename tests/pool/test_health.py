@@ -54,7 +54,7 @@ class ScaleTests(SynchronousTestCase):
         self.assertTrue(scale.is_pending(scale.failed(scale.best)))
         self.assertTrue(scale.is_pending(scale.passed(0)))
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(st.text("+-", max_size=40), st.integers(1, 5), st.integers(1, 5))
     def test_same_as_counting(self, results: str, rise: int, fall: int) -> None:
         """The integer decides as two counters of consecutive results would."""

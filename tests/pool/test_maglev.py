@@ -7,6 +7,8 @@ import time
 from array import array
 from collections import Counter
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.pool.maglev import SLOTS, build, building
@@ -37,14 +39,18 @@ class MaglevTests(SynchronousTestCase):
         for name, weight in zip("abc", [70001, 140009, 100003], strict=True):
             self.assertTrue(abs(slots[name] / (SLOTS * weight / 310013) - 1) < 0.02)
 
-    def test_removal(self) -> None:
-        """Removing one of the servers moves at most 1 % of the slots of the others."""
-        for count in (3, 30):
-            names = [f"s{n}" for n in range(count)]
-            before, after = owners(names, [1] * count), owners(names[:-1], [1] * (count - 1))
-            kept = [(b, a) for b, a in zip(before, after, strict=True) if b != names[-1]]
-            moved = sum(b != a for b, a in kept)
-            self.assertTrue(moved <= len(kept) / 100, (count, moved))
+    @settings(deadline=None, database=None, max_examples=4)
+    @given(st.lists(st.integers(1, 4), min_size=2, max_size=60), st.integers(0, 59))
+    def test_removal(self, weights: list[int], which: int) -> None:
+        """Removing any one of the servers, of whatever weights, moves at most 1 % of the slots of
+        the others."""
+        which %= len(weights)
+        names = [f"s{n}" for n in range(len(weights))]
+        gone = names[which]
+        before = owners(names, weights)
+        after = owners(names[:which] + names[which + 1 :], weights[:which] + weights[which + 1 :])
+        kept = [(b, a) for b, a in zip(before, after, strict=True) if b != gone]
+        self.assertLessEqual(sum(b != a for b, a in kept), len(kept) / 100)
 
     def test_pinned(self) -> None:
         """The table is the same on every machine and Python version."""
@@ -70,12 +76,23 @@ class MaglevTests(SynchronousTestCase):
 
     def test_quick(self) -> None:
         """A table of 100 servers is built in under 100 ms, in slices far under 50 ms."""
-        names = [f"s{n}" for n in range(100)]
-        started = time.perf_counter()
-        longest, last = 0.0, started
-        for _ in building(names, [1] * 100, "web"):
-            now = time.perf_counter()
-            longest, last = max(longest, now - last), now
-        # Three times the promise: machines that run tests are shared.
-        self.assertTrue(time.perf_counter() - started < 0.3)
-        self.assertTrue(longest < 0.15, longest)
+        # Time of the processor, and the best of three: machines that run tests are shared.
+        tries = []
+        for _ in range(3):
+            whole, longest = seconds_of_a_table()
+            tries.append((whole, longest))
+            if whole < 0.1 and longest < 0.025:
+                return
+        self.fail(f"seconds in all and in the longest slice: {tries}")
+
+
+def seconds_of_a_table() -> tuple[float, float]:
+    """What the table of 100 servers costs in all, and its longest slice."""
+    slices = building([f"s{n}" for n in range(100)], [1] * 100, "web")
+    started = last = time.process_time()
+    longest = 0.0
+    for _ in slices:
+        now = time.process_time()
+        longest, last = max(longest, now - last), now
+    ended = time.process_time()
+    return ended - started, max(longest, ended - last)

@@ -134,7 +134,7 @@ class Life:
 class ReconfigureTests(SynchronousTestCase):
     """Properties of all algorithms."""
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(st.sampled_from(ALGORITHMS), STEPS)
     def test_life(
         self,

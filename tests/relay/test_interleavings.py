@@ -118,7 +118,7 @@ class Play:
 class InterleavingTests(SynchronousTestCase):
     """Random plays."""
 
-    @settings(max_examples=60, deadline=None, database=None)
+    @settings(max_examples=25, deadline=None, database=None)
     @given(
         st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 8)), max_size=40),
         st.integers(0, 2),
@@ -147,7 +147,7 @@ class InterleavingTests(SynchronousTestCase):
         self.assertTrue(all(attempt.over for attempt in site.attempts))
         self.assertEqual(sum(balancer.totals.ended.values()), balancer.connections_total)
 
-    @settings(max_examples=40, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(
         st.lists(st.binary(min_size=1, max_size=9), max_size=6),
         st.lists(st.binary(min_size=1, max_size=9), max_size=6),
@@ -182,7 +182,7 @@ class InterleavingTests(SynchronousTestCase):
         self.assertFalse(client.reset or server.reset)
         self.assertEqual(balancer.totals.ended, {"--": 1})
 
-    @settings(max_examples=60, deadline=None, database=None)
+    @settings(max_examples=25, deadline=None, database=None)
     @given(
         st.lists(
             st.tuples(
