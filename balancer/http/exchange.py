@@ -53,8 +53,9 @@ FOLLOWS: Final[dict[int, frozenset[int]]] = {
     HEAD: frozenset((QUEUED, CONNECTING, ASKED, IDLE, FULL, CLOSING)),
     QUEUED: frozenset((CONNECTING, ASKED, IDLE, FULL, CLOSING)),
     # A retry goes back to CONNECTING, or on to ASKED if the next server has a connection to spare.
-    CONNECTING: frozenset((CONNECTING, ASKED, IDLE, FULL, CLOSING)),
-    ASKED: frozenset((CONNECTING, ASKED, ANSWERING, TUNNEL, IDLE, FULL, CLOSING)),
+    # It waits if all that are left are full.
+    CONNECTING: frozenset((QUEUED, CONNECTING, ASKED, IDLE, FULL, CLOSING)),
+    ASKED: frozenset((QUEUED, CONNECTING, ASKED, ANSWERING, TUNNEL, IDLE, FULL, CLOSING)),
     ANSWERING: frozenset((IDLE, FULL, CLOSING)),
     TUNNEL: frozenset((CLOSING,)),
     FULL: frozenset((IDLE, FULL, CLOSING)),

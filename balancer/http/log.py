@@ -202,9 +202,17 @@ def lines(name: str, balancer: str, dates: Dates, log: Log) -> Lines:
     return Lines(formatter(name, balancer, dates), log)
 
 
+_WAITED: Final = frozenset((b"sQ", b"CQ", b"KQ"))
+"""Letters of requests that ended in the queue. One that the queue had no room for did not wait."""
+
+
 def timers(entry: Entry, now: float) -> tuple[int, int, int, int, int]:
     """HAProxy's TR, Tw, Tc, Tr and Ta in milliseconds; -1 where the request did not get so far."""
     began, read, chosen = entry.began, entry.read_at, entry.chosen_at
+    if entry.letters in _WAITED:
+        times = (read - began, now - read, now - began)
+        in_head, in_queue, in_all = (round(seconds * 1000) for seconds in times)
+        return in_head, in_queue, -1, -1, in_all
     sent, answered = entry.sent_at, entry.answered_at
     return (
         round((read - began) * 1000) if read else -1,

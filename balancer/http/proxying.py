@@ -43,18 +43,28 @@ tells the two apart in the same way)."""
 
 
 class Waiting:
-    """A request in the pool's queue. Whoever the pool gives it to calls `admitted`."""
+    """A request in the pool's queue, which gives it no server of `tried`. Whoever the pool gives it
+    to calls `admitted`."""
 
-    __slots__ = ("_connection", "deadline", "key")
+    __slots__ = ("_connection", "_pool", "deadline", "key", "tried")
 
-    def __init__(self, connection: Proxying, key: bytes | None, deadline: float) -> None:
+    def __init__(
+        self, connection: Proxying, pool: Pool, key: bytes | None, tried: tuple[Server, ...],
+        deadline: float,
+    ) -> None:
         self._connection = connection
+        self._pool = pool
         self.key = key
+        self.tried = tried
         self.deadline = deadline
 
     def admitted(self, server: Server, now: float) -> None:
         """The request may go to `server`, on which it is already begun."""
-        self._connection.admitted(server, now)
+        if not self._connection.admitted(self, server, now):
+            # The client has left since the pool took us out of its queue.
+            waiter = self._pool.finish(server, now)
+            if waiter is not None:
+                waiter.admitted(server, now)
 
     def expired(self, now: float) -> None:
         """It waited too long."""
@@ -207,21 +217,26 @@ class Proxying:
             refused["no-server"] += 1
             self.failed(exchange.NO_SERVER, "no server is available")
             return
-        waiting = Waiting(self, self._key, now + pool.settings.queue_timeout)
-        if not pool.enqueue(waiting, now):
+        if not self._wait_for_room(pool, (), now):
             refused["queue"] += 1
             self.failed(exchange.QUEUE_FULL, "too many requests wait already")
-            return
+
+    def _wait_for_room(self, pool: Pool, tried: tuple[Server, ...], now: float) -> bool:
+        """Wait for a server that is none of `tried`; False if the queue is full, or off."""
+        waiting = Waiting(self, pool, self._key, tried, now + pool.settings.queue_timeout)
+        if not pool.enqueue(waiting, now):
+            return False
         self._waiting = waiting
         self.phase = QUEUED
         self.until = inf  # `waiting` has its own
         self.front.wheel.add(waiting)
+        return True
 
-    def admitted(self, server: Server, now: float) -> None:
-        """The pool has begun the request on `server`."""
-        target, waiting = self._target, self._waiting
-        if target is None or target.pool is None or waiting is None:
-            return
+    def admitted(self, waiting: Waiting, server: Server, now: float) -> bool:
+        """The pool has begun the request on `server`; False if it does not wait any more."""
+        target = self._target
+        if target is None or target.pool is None or waiting is not self._waiting:
+            return False
         self.front.wheel.discard(waiting)
         self._waiting = None
         target.active += 1
@@ -229,6 +244,7 @@ class Proxying:
         self.server = server
         self.chosen_at = now
         self._go(target, target.pool, server, now)
+        return True
 
     def _go(self, target: Target, pool: Pool, server: Server, now: float) -> None:
         idle = target.links[server].idle
@@ -275,7 +291,7 @@ class Proxying:
             self.transport.abortConnection()
 
     def _retry(self, happening: str, held: bool, stale: bool, now: float) -> bool:
-        """Ask the next server, if that is allowed and there is one."""
+        """Ask the next server, or wait for one, if that is allowed and there is any."""
         target, server, head = self._target, self.server, self.head
         if target is None or target.pool is None or server is None or head is None:
             return False
@@ -288,7 +304,15 @@ class Proxying:
         if chosen is None and stale:
             chosen = pool.choose(self._key)
         if chosen is None:
-            return False
+            # A server that let a stale connection end has not failed: it may have it again.
+            failed = self._tried if stale else tried
+            worth = pool.settings.queue > 0 and pool.others_are_full(failed)
+            if not worth or not self._wait_for_room(pool, failed, now):
+                return False
+            self._tried = tried
+            self.chosen_at = self.sent_at = 0.0
+            self.front.figures.retries += 1
+            return True
         self._tried = tried
         self.front.figures.retries += 1
         pool.begin(chosen, now)

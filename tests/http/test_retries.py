@@ -328,3 +328,68 @@ class QueueTests(SynchronousTestCase):
         world.context.publish(pool, pool.ready(b))
         self.assertEqual((pool.queue_length, len(world.attempts)), (0, 2))
         self.assertEqual((a.in_flight, b.in_flight), (1, 1))
+
+    def world_of_two(self, **options: Any) -> World:
+        """Two servers that take one request each at a time."""
+        world = World(
+            "pool = app\naccess-log = log\nlog-format = haproxy\n",
+            pool_of("a", "b", most=1, **options),
+        )
+        self.addCleanup(world.check)
+        return world
+
+    def test_others_are_full(self) -> None:
+        """A request whose server fails waits for those that are merely full, with what it asked,
+        and is not given the one that failed."""
+        for data in (request(), POST):
+            world = self.world_of_two(queue=2)
+            first, busy = world.asked(request("GET", "/1"))
+            busy.take()
+            client = world.client(data)
+            failing = world.attempts[-1]
+            failing.refuse()
+            self.assertEqual((client.take(), world.pool.queue_length), (b"", 1))
+            world.pass_time(1)
+            busy.receive(response())
+            self.assertTrue(busy.take().startswith(data[:6]))
+            busy.receive(response())
+            self.assertEqual((status_of(first.take()), status_of(client.take())), (200, 200))
+            self.assertEqual(len(world.attempts), 2)
+            line = world.context.logs["log"].lines[-1]
+            self.assertIn(b"/1000/0/0/1000 200 ", line)
+            self.assertIn(b"/1 0/0 ", line)
+
+    def test_others_are_full_for_too_long(self) -> None:
+        """It waits no longer than others do; the log says for how long."""
+        world = self.world_of_two(queue=2, queue_timeout=2.0)
+        world.asked(request("GET", "/1"))
+        client = world.client(request())
+        world.attempts[-1].refuse()
+        world.pass_time(3)
+        self.assertEqual(status_of(client.take()), 503)
+        line = world.context.logs["log"].lines[0]
+        self.assertRegex(line, rb" \d+/2[01]\d\d/-1/-1/2[01]\d\d 503 .* sQ-- ")
+
+    def test_others_are_full_without_a_queue(self) -> None:
+        """Without a queue the answer is 502, and no server is asked twice."""
+        world = self.world_of_two()
+        world.asked(request("GET", "/1"))
+        client = world.client(request())
+        world.attempts[-1].refuse()
+        self.assertEqual((status_of(client.take()), len(world.attempts)), (502, 2))
+
+    def test_admitted_too_late(self) -> None:
+        """A client that leaves between the pool's word and ours leaves its server free, or to the
+        next one that waits."""
+        world = self.world(queue=2)
+        pool, now = world.pool, world.clock.seconds()
+        _client, server = world.asked(request())
+        clients = [world.client(request()) for _ in range(2)]
+        waiter = pool.finish(pool.servers[0], now)
+        assert waiter is not None
+        clients[0].lose()
+        server.take()
+        waiter.admitted(pool.servers[0], now)
+        self.assertEqual((pool.servers[0].in_flight, pool.queue_length), (1, 0))
+        pool.servers[0].in_flight += 1  # what `finish` above took
+        clients[1].lose()
