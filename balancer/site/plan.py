@@ -138,6 +138,7 @@ class _Draft:
         yield from self._bad_checks()
         yield from self._unused_pools()
         yield from self._tls_problems()
+        yield from self._unix_problems()
 
     def plan(self, warnings: tuple[Problem, ...]) -> Plan:
         site = next(s.settings for s in self._sections if s.kind == "site")
@@ -271,6 +272,17 @@ class _Draft:
                 if secure:
                     text = f"expected no tls, since a [{kind}] section uses this pool, got tls"
                     yield self._problem(section, "servers", secure[0], text)
+
+    def _unix_problems(self) -> Iterator[Problem]:
+        """Servers on unix sockets that would get datagrams."""
+        for section in self._sections:
+            if section.kind != "pool" or "udp" not in self._users[section.name]:
+                continue
+            for at, line in enumerate(section.settings.servers):
+                if line.endpoint.host.startswith("unix:"):
+                    got = quoted(str(line.endpoint))
+                    text = f"expected an address, since a [udp] section uses this pool, got {got}"
+                    yield self._problem(section, "servers", at, text)
 
     def _all_users(self) -> defaultdict[str, set[str]]:
         """The kinds of the sections that use each pool, by its name."""

@@ -206,6 +206,18 @@ class Unsound(SynchronousTestCase):
             ],
         )
 
+    def test_datagrams_to_a_unix_socket(self) -> None:
+        """A server on a unix socket cannot be in a pool that a [udp] section uses."""
+        text = SOUND.replace("a 127.0.0.1:1", "a unix:/run/x")
+        self.assertEqual(
+            self.told(text.replace("[gate", "[udp")),
+            [
+                "s.ini:3: [pool app] servers: expected an address, since a [udp] section uses this "
+                "pool, got 'unix:/run/x'"
+            ],
+        )
+        plan(text)
+
     def test_dns_may_share(self) -> None:
         """Sections of [dns] share a listener."""
         self.assertEqual(
