@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Final
 
 from balancer.http.grammar import MAX_NAME, TOKEN, VALUE
+from balancer.http.trailers import FRAMING
 
 MAX_EXTENSION: Final = 256
 """Bytes of one chunk's extensions. Nobody uses them; unbounded, they were a way to keep peers busy
@@ -33,11 +34,7 @@ _NEXT: Final = re.compile(rb"\r\n" + _SIZE)
 _SIZE_START: Final = rb"(?:[0-9A-Fa-f]{1,16}+(?:;%b{0,%d}+)?\r?+)?" % (VALUE, MAX_EXTENSION - 1)
 _FIRST_START: Final = re.compile(_SIZE_START)
 _NEXT_START: Final = re.compile(rb"\r?+|\r\n" + _SIZE_START)
-# RFC 9110 section 6.5.1: framing and routing fields must not come in trailers.
-_TRAILER: Final = re.compile(
-    rb"(?!(?i:content[-_]length|transfer[-_]encoding|host|trailer|connection|te|upgrade)\s*+:)"
-    rb"%b{1,%d}+:%b*+\r\n|(\r\n)" % (TOKEN, MAX_NAME, VALUE)
-)
+_TRAILER: Final = re.compile(rb"(?:(%b{1,%d}+):%b*+)?\r\n" % (TOKEN, MAX_NAME, VALUE))
 _TRAILER_START: Final = re.compile(rb"(?:%b{1,%d}+(?::%b*+)?)?\r?+" % (TOKEN, MAX_NAME, VALUE))
 
 Fault = Callable[[str], Exception]
@@ -72,12 +69,14 @@ class UntilClose:
 
 
 class Chunks:
-    """A body in chunks, trailers and the last empty line included."""
+    """A body in chunks, trailers and the last empty line included. `barred` matches names, in lower
+    case, that no trailer may have."""
 
-    __slots__ = ("_fault", "_left", "_line", "_start", "_step", "_trailers")
+    __slots__ = ("_barred", "_fault", "_left", "_line", "_start", "_step", "_trailers")
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, barred: re.Pattern[bytes] = FRAMING) -> None:
         self._fault = fault
+        self._barred = barred
         self._left = 0  # bytes of chunk data still to come
         self._line = b""  # an unfinished line
         self._trailers = -1  # bytes of trailers so far; -1 before the last chunk
@@ -139,13 +138,18 @@ class Chunks:
         self._line = b""
         if self._trailers < 0:
             self._sized(m)
-        elif m[1]:
+        elif m[1] is None:
             self._trailers = _OVER
         else:
-            self._trailers += len(line)
-            if self._trailers > MAX_TRAILERS:
-                raise self._fault("trailers too long")
+            self._trailer(m[1], len(line))
         return stop
+
+    def _trailer(self, name: bytes, size: int) -> None:
+        if self._barred.fullmatch(name.lower()):
+            raise self._fault(f"trailer {name.decode('ascii')}")
+        self._trailers += size
+        if self._trailers > MAX_TRAILERS:
+            raise self._fault("trailers too long")
 
     def _keep(self, line: bytes) -> None:
         if not self._start.fullmatch(line):
@@ -173,8 +177,8 @@ class Unchunked(Chunks):
 
     __slots__ = ("_parts",)
 
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault)
+    def __init__(self, fault: Fault, barred: re.Pattern[bytes] = FRAMING) -> None:
+        super().__init__(fault, barred)
         self._parts: list[bytes] = []
 
     def _payload(self, data: bytes, start: int, stop: int) -> None:

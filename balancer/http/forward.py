@@ -98,7 +98,7 @@ def request(
         raise Refused(501, f"{method.decode('ascii')} is not done here")
     host = _host(block, minor)
     target, host = _origin_form(method, target, host)
-    length = _request_length(block, minor)
+    length = _length(block, minor, bad_request)
     options = _options(block, bad_request)
     _check_options(options)
     upgrade = _upgrade(block, options) if minor and not length else b""
@@ -219,18 +219,7 @@ def _length(block: Block, minor: int, fault: Fault) -> int | None:
     return int(lengths[0])
 
 
-def _request_length(block: Block, minor: int) -> int | None:
-    codings = b",".join(block.get(b"transfer-encoding")).lower().replace(b" ", b"")
-    return _length(block, minor, _unknown_coding if codings in _CODED else bad_request)
-
-
 _UNDERSCORED: Final = frozenset((b"content_length", b"transfer_encoding"))
-_CODED: Final = frozenset((b"gzip,chunked", b"x-gzip,chunked", b"deflate,chunked", b"br,chunked"))
-"""Sound, but nobody here could read what is inside: RFC 9112 section 6.1 asks for 501."""
-
-
-def _unknown_coding(reason: str) -> Refused:
-    return Refused(501 if reason.startswith("Transfer-Encoding other") else 400, reason)
 
 
 def _options(block: Block, fault: Fault) -> frozenset[bytes]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from balancer.http import forward
+from balancer.http import forward, trailers
 from balancer.http.grammar import (
     CHUNKED,
     CHUNKS,
@@ -80,6 +80,7 @@ class RequestReader:
         "_trusted_names",
         "_untrusted",
         "_untrusted_names",
+        "barred",
         "max_head",
     )
 
@@ -100,6 +101,8 @@ class RequestReader:
         self._any = patterns(max_fields).any_request.match
         self._untrusted = watched(untrusted, (), _RARE_IN_REQUESTS).finditer
         self._trusted = watched(cut, wanted, _RARE_IN_REQUESTS).finditer
+        # No trailer of a request may have one of these names.
+        self.barred = trailers.of_requests(cut)
         self._untrusted_names = any_name(untrusted)
         self._trusted_names = any_name(cut)
         self._taken = taken
@@ -179,7 +182,16 @@ class ResponseReader:
     reader's of the same arguments, to learn together.
     """
 
-    __slots__ = ("_bounds", "_cut_names", "_lines", "_match", "_watched", "max_head", "shapes")
+    __slots__ = (
+        "_bounds",
+        "_cut_names",
+        "_lines",
+        "_match",
+        "_watched",
+        "barred",
+        "max_head",
+        "shapes",
+    )
 
     def __init__(
         self,
@@ -193,6 +205,7 @@ class ResponseReader:
         self._match = patterns(max_fields).answer.match
         self._watched = watched(cut, (), _RARE_IN_ANSWERS).finditer
         self._cut_names = any_name(cut)
+        self.barred = trailers.of_answers(cut)
         self._bounds = answer_bounds(max_head, max_fields)
         self.shapes = Shapes() if shapes is None else shapes
         self._lines: Lines | None = None
@@ -230,7 +243,8 @@ class ResponseReader:
     def _short(self, m: re.Match[bytes], data: bytes, method: bytes) -> ResponseHead | None:
         minor, code, reason = m.group(1, 2, 3)
         status = _STATUS[code]
-        if minor != b"1" or status < 200 or status == 204:
+        # Without the space before the reason (RFC 9112 section 4) it must not go on as it came.
+        if minor != b"1" or status < 200 or status == 204 or reason is None:
             return None
         start, stop = m.span(4)
         stop += 2
@@ -262,7 +276,7 @@ class ResponseReader:
             length = 0
         elif length == UNTIL_CLOSE:
             keep_alive = False
-        head = ResponseHead(stop + 2, status, reason or b"", 1, length, keep_alive, out)
+        head = ResponseHead(stop + 2, status, reason, 1, length, keep_alive, out)
         if status != 304 and method != b"HEAD" and length != UNTIL_CLOSE:
             self.shapes.saw(m, self._watched, head)
         return head

@@ -51,7 +51,6 @@ class ServerConnection:
         "_seen_by",
         "_seen_for",
         "_streaming",
-        "answers",
         "client",
         "deadline",
         "links",
@@ -63,7 +62,6 @@ class ServerConnection:
         self.links = links
         self.client: ClientConnection | None = client
         self.transport: Stream
-        self.answers = 0
         self.deadline = self.until = math.inf
         self._body: Lengths | Chunks | UntilClose | None = None
         self._buffer = b""
@@ -262,7 +260,7 @@ class ServerConnection:
             self._reusable = head.keep_alive and not done
             self._body = None if done else Lengths(length - size)
             return head.out, data[end : end + length], done
-        body = self._body = self._body_of(length, not client.minor)
+        body = self._body = self._body_of(length, client)
         consumed, done = body.feed(data[end:])
         self._reusable = head.keep_alive and (not done or consumed == size)
         if length == UNTIL_CLOSE or not client.minor:
@@ -271,10 +269,11 @@ class ServerConnection:
             return head.unchunked, body.take(), done
         return head.out, data[end : end + consumed], done
 
-    def _body_of(self, length: int, old: bool) -> Chunks | UntilClose:
-        if length == CHUNKED:
-            return Unchunked(BadAnswer) if old else Chunks(BadAnswer)
-        return UntilClose()
+    def _body_of(self, length: int, client: ClientConnection) -> Chunks | UntilClose:
+        if length != CHUNKED:
+            return UntilClose()
+        barred = client.front.answer_reader.barred
+        return Chunks(BadAnswer, barred) if client.minor else Unchunked(BadAnswer, barred)
 
     def _stream(self, client: ClientConnection, now: float) -> None:
         client.phase = ANSWERING
@@ -308,7 +307,6 @@ class ServerConnection:
     def _complete(self, client: ClientConnection, now: float) -> None:
         """The answer is complete: this connection is free, or of no more use."""
         self.client = client.link = None
-        self.answers += 1
         if self._streaming:
             self._release(client)
         if client.body is not None:

@@ -52,7 +52,10 @@ class Uploading(Proxying):
             if length < size:
                 self.buffer = data[stop:]
             return data[end:stop]
-        body = self.body = Chunks(bad_request) if length == CHUNKED else Lengths(length)
+        chunked = length == CHUNKED
+        body = self.body = (
+            Chunks(bad_request, front.reader.barred) if chunked else Lengths(length)
+        )
         self._body_seen = 0
         if not size:
             return b""

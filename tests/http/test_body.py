@@ -143,9 +143,12 @@ class BadChunksTests(SynchronousTestCase):
 
     def test_trailers(self) -> None:
         """Trailers that are no fields, folded ones, and fields that frame or route."""
-        for trailer in (b"A : b", b": b", b"A\r", b" A: b", b"A: \0", b"A: b\r\n c", b"A",
-                        b"Content-Length: 5", b"transfer-encoding: a", b"Host: a"):  # fmt: skip
+        for trailer in (b"A : b", b": b", b"A\r", b" A: b", b"A: \0", b"A: b\r\n c", b"A"):
             self.bad(b"0\r\n" + trailer + b"\r\n\r\n", "bad trailer")
+        for trailer in (b"Content-Length: 5", b"transfer-encoding: a", b"Host: a", b"TE:",
+                        b"Content_Type: a"):  # fmt: skip
+            name = trailer.partition(b":")[0].decode()
+            self.bad(b"0\r\n" + trailer + b"\r\n\r\n", f"trailer {name}")
 
     def test_endless_trailers(self) -> None:
         """Trailers of more than 8 KiB, in one line or many."""

@@ -37,8 +37,9 @@ heads = st.builds(
     st.lists(plain | hop, max_size=6),
 )
 answers = st.builds(
-    lambda status, fields: lines(*fields, first=b"HTTP/1.1 %d OK" % status),
+    lambda status, reason, fields: lines(*fields, first=b"HTTP/1.1 %d%b" % (status, reason)),
     st.integers(100, 599),
+    st.sampled_from((b" OK", b" OK", b" ", b"")),
     st.lists(plain | hop, max_size=6),
 )
 

@@ -37,6 +37,14 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual((head.length, head.keep_alive, head.upgrade), (5, True, b""))
         self.assertEqual(head.out, OK + b"Server: x\r\nA: b\r\nContent-Length: 5\r\n")
 
+    def test_no_reason(self) -> None:
+        """A status line goes on with the space before its reason, even if it came without (RFC 9112
+        section 4)."""
+        for first in (b"HTTP/1.1 200", b"HTTP/1.1 200 "):
+            head = answer(b"Content-Length: 5", first=first)
+            self.assertEqual((head.reason, head.length), (b"", 5))
+            self.assertEqual(head.out, b"HTTP/1.1 200 \r\nContent-Length: 5\r\n")
+
     def test_unfinished(self) -> None:
         """A head without its blank line is None, wherever it stops."""
         head = lines(b"Server: x", b"Content-Length: 5", first=b"HTTP/1.1 404 Not Found")
