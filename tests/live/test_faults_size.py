@@ -127,18 +127,19 @@ class SizeTests(WatchedTestCase):
         """A site file of 20,000 lines, with 500 pools: it is checked in under 2 s, and then does
         all that a small one does."""
         pools = "".join(pool(f"p{at}", 1 + at, 34, self.origin,
-                             "interval = 60s\ntimeout = 5s\nfall = 2\n") for at in range(240))
+                             "interval = 60s\ntimeout = 5s\nfall = 2\n") for at in range(250))
         few = "".join(pool(f"q{at}", 1 + at, 40, self.origin,
                            "interval = 60s\ntimeout = 5s\nfall = 2\n") for at in range(250))
         routes = "".join(f"    path=/p{at} -> pool p{at}\n    path=/q{at} -> pool q{at}\n"
-                         for at in range(240))
+                         for at in range(250))
         site = HEAD + pools + few + FRONT + "routes =\n" + routes
-        site += "# end\n" * (20000 - len(site.splitlines()))
         path = self.site_file(site, host=LOOPBACK, admin=free_port(), port=self.port, pool="p0")
-        self.assertGreaterEqual(len(path.read_text().splitlines()), 20000)
+        lines = path.read_text().splitlines()
+        self.assertGreaterEqual(len(lines), 20000)
+        self.assertEqual(sum(line.startswith("[pool ") for line in lines), 500)
         self.assertLess(self.checked(path), LOADS_WITHIN)
         self.watched(site, self.port, port=self.port, pool="p0")
-        self.all_up(240 * 34 + 250 * 40)
+        self.all_up(250 * 34 + 250 * 40)
         self.no_long_turns({"fall = 2": "fall = 4", "path=/q9 -> pool q9": "path=/x -> pool q9"})
         self.watch.at_rest(self.files)
 
