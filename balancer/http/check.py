@@ -255,8 +255,8 @@ class Maker:
 
 _WORDS: Final = (
     "[METHOD] [/PATH] [expect=200-399] [host=NAME] [body=REGEX]`: the server answers the request "
-    "with one of the codes, and the first 64 KiB of the body match. GET and / where left out; "
-    "`host` is the server's address"
+    "with one of the codes, and the first 64 KiB of the body match (a slow pattern holds the whole "
+    "balancer up). GET and / where left out; `host` is the server's address"
 )
 http = Maker("http", f"`http {_WORDS}.", HttpCheck)
 https = Maker("https", f"`https {_WORDS}, and the certificate must be valid for it.", HttpsCheck)

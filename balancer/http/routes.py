@@ -129,6 +129,7 @@ def _action(text: str) -> Action:
     if word == "respond":
         code, _, body = rest.partition(" ")
         _expect(re.match(r"[2-5][0-9][0-9]\Z", code), "'respond CODE [TEXT]'", text)
+        _expect(code not in ("204", "304") or not body, f"no text: {code} has no content", text)
         return Respond(int(code), body.strip())
     if word == "subdomains":
         raise NotBuilt(text)

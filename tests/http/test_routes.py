@@ -54,6 +54,12 @@ class ParseTests(SynchronousTestCase):
         ):
             self.assertEqual(parse_route(text).action, action, text)
 
+    def test_text_without_content(self) -> None:
+        """A text is an error where the answer has none."""
+        for code in (204, 304):
+            error = self.assertRaises(Unreadable, parse_route, f"-> respond {code} hello")
+            self.assertIn("no text", str(error))
+
     def test_conditions(self) -> None:
         """Conditions are read into the route, hosts in lower case."""
         route = parse_route(
