@@ -97,6 +97,7 @@ def _leave(code: int, *lines: str) -> NoReturn:
 
 def makeService(options: Options) -> SiteService:
     """The site of the file that `options` read, its sockets bound. Exits with 2 if that fails."""
+    _mind_signals()
     wire_reactor.install()
     room.raise_limit()
     from twisted.internet import reactor
@@ -121,6 +122,19 @@ def _spare_turns() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AT)
+
+
+def _mind_signals() -> None:
+    """Until the reactor runs: SIGTERM and SIGINT are a clean stop, since nothing was accepted yet,
+    and the others must not end a process that is about to start."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Signals:
