@@ -54,6 +54,7 @@ from balancer.wire.connect import connect
 from balancer.wire.handshakes import MOST_HANDSHAKES
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
+from balancer.wire.slices import in_slices
 from balancer.wire.stream import Stream
 from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
 
@@ -400,10 +401,15 @@ class HttpBalancer(Service):
             for listener in list(self._listeners):
                 self._give_up(listener)
             self._tls.stop()
-            for connection in list(self.front.connections):
-                connection.drain()
+            in_slices(self._context.reactor, self._drain_connections())
             self._check_drained()
         return self._drained
+
+    def _drain_connections(self) -> Slices[None]:
+        # In slices, because 10,000 take a tenth of a second.
+        for connection in list(self.front.connections):
+            connection.drain()
+            yield
 
     def _check_drained(self) -> None:
         drained = self._drained
