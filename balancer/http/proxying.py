@@ -28,6 +28,7 @@ from balancer.http.exchange import (
 from balancer.http.front import Front, Target
 from balancer.http.message import RequestHead
 from balancer.http.tunnel import Tunnel
+from balancer.http.waiting import Waiting
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.wire.connect import ConnectFailed, ConnectImpossible
@@ -40,35 +41,6 @@ GATEWAY_FAILURES = frozenset((502, 503, 504))
 """Answers by which a server says that it cannot do its work: the pool hears of them as failures.
 Other 5xx are the application's, and ejecting a server for one bad page would help nobody (Envoy
 tells the two apart in the same way)."""
-
-
-class Waiting:
-    """A request in the pool's queue, which gives it no server of `tried`. Whoever the pool gives it
-    to calls `admitted`."""
-
-    __slots__ = ("_connection", "_pool", "deadline", "key", "tried")
-
-    def __init__(
-        self, connection: Proxying, pool: Pool, key: bytes | None, tried: tuple[Server, ...],
-        deadline: float,
-    ) -> None:
-        self._connection = connection
-        self._pool = pool
-        self.key = key
-        self.tried = tried
-        self.deadline = deadline
-
-    def admitted(self, server: Server, now: float) -> None:
-        """The request may go to `server`, on which it is already begun."""
-        if not self._connection.admitted(self, server, now):
-            # The client has left since the pool took us out of its queue.
-            waiter = self._pool.finish(server, now)
-            if waiter is not None:
-                waiter.admitted(server, now)
-
-    def expired(self, now: float) -> None:
-        """It waited too long."""
-        self._connection.failed(exchange.TIMED_OUT, "waited too long in the queue")
 
 
 class Proxying:
