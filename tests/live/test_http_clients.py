@@ -5,6 +5,7 @@ HTTP clients that strain the balancer's connections: who never reads, and who as
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -94,8 +95,8 @@ class ClientTests(LiveTestCase):
                     self.resets.append(error)
                     return
 
-    def test_no_resets_at_the_end(self) -> None:
-        """SIGTERM resets no client that asks on a kept-alive connection."""
+    def closed_loops(self) -> list[threading.Thread]:
+        """Clients that are being served."""
         self.resets: list[OSError] = []
         self.answered = 0
         stop = threading.Event()
@@ -105,7 +106,27 @@ class ClientTests(LiveTestCase):
         for client in clients:
             client.start()
         wait_until("they are served", lambda: self.answered > 20 * CLIENTS)
-        self.assertEqual(self.process.stop(), 0, self.process.output)
+        return clients
+
+    def no_resets(self, clients: list[threading.Thread]) -> None:
+        """All of them have ended, and none by a reset."""
         for client in clients:
             client.join(5)
+        self.assertFalse(any(client.is_alive() for client in clients))
         self.assertEqual(self.resets, [])
+
+    def test_no_resets_at_the_end(self) -> None:
+        """SIGTERM resets no client that asks on a kept-alive connection."""
+        clients = self.closed_loops()
+        self.assertEqual(self.process.stop(), 0, self.process.output)
+        self.no_resets(clients)
+
+    def test_no_resets_by_a_reload(self) -> None:
+        """Nor does a reload that removes the section."""
+        clients = self.closed_loops()
+        path = self.directory / "site.ini"
+        text = path.read_text()
+        start, stop = text.index("[http web]"), text.index("[pool none]")
+        path.write_text(text[:start] + text[stop:])
+        self.process.signal(signal.SIGHUP)
+        self.no_resets(clients)
