@@ -123,8 +123,9 @@ class Lazy(SynchronousTestCase):
 
     def test_not_before(self) -> None:
         """Making the stand-in imports nothing."""
-        LazyBalancerMaker("no.such.module", kind="x")
-        LazyCheckMaker("no.such.module", name="x")
+        maker = LazyBalancerMaker("no.such.module", kind="x")
+        self.assertEqual((maker.kind, maker._loaded), ("x", None))
+        self.assertEqual(LazyCheckMaker("no.such.module", name="y").name, "y")
 
     def test_reason(self) -> None:
         """A module that does not import raises Unloadable with the module's own words."""

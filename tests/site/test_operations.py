@@ -142,6 +142,8 @@ class OperationsTests(ReloadTestCase):
         self.settle()
         self.site.drain()
         self.operator.reload_again()
+        self.settle()
+        self.assertEqual(len(self.site.plan.balancers), 2)
 
     # -- servers
 

@@ -226,7 +226,8 @@ class Unsound(SynchronousTestCase):
 
     def test_port_0_is_nobodys(self) -> None:
         """Port 0 is another one each time."""
-        plan("[gate a]\nlisten = 127.0.0.1:0\n[gate b]\nlisten = 127.0.0.1:0\n")
+        made = plan("[gate a]\nlisten = 127.0.0.1:0\n[gate b]\nlisten = 127.0.0.1:0\n")
+        self.assertEqual([claim.port for claim in made.claims], [9180, 0, 0])
 
     def test_checks(self) -> None:
         """A check's words are read by its maker, and its complaints bear the line."""
