@@ -207,7 +207,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_kinds_only_through_plugins(self) -> None:
         """Nobody imports a kind's module: plugins finds it by name on first use."""
-        kinds = {"http", "relay", "demo"}
+        kinds = {"http", "relay", "dns", "subdomains", "demo"}
         wrong = [f"{name}:{line} imports {target}" for name, line, target in self.arrows()
                  if is_ours(target) and room_of(target) in kinds - {room_of(name)}]
         self.assertEqual(wrong, [])

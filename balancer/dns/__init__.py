@@ -1,0 +1,1 @@
+"""GeoDNS: zones of static records and of answers that follow the pools."""
