@@ -85,10 +85,11 @@ class PoolSettings:
 @frozen
 class ServerSettings:
     """A line of `servers`. `weight` 0 means no new work, `max_connections` 0 no limit;
-    a `disabled` server starts in maintenance."""
+    a `disabled` server starts in maintenance, `place` names where it stands (empty: nowhere)."""
 
     name: str
     weight: int = 1
     backup: bool = False
     max_connections: int = 0
     disabled: bool = False
+    place: str = ""
