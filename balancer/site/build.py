@@ -63,6 +63,7 @@ def server_settings(line: ServerLine) -> ServerSettings:
         backup=line.backup,
         max_connections=line.max_connections,
         disabled=line.disabled,
+        place=line.place,
     )
 
 
