@@ -32,6 +32,7 @@ class Context:
     wheel: Wheel
     listeners: Listeners
     registry: Registry
+    state: str
     logs: dict[str, LogFile] = field(factory=dict)
     coming: Mapping[str, Pool] = field(factory=dict)
 

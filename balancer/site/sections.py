@@ -215,7 +215,12 @@ class SiteSettings:
     workers: str = option(
         free_text, default="off", later=True, help="How many processes carry traffic."
     )
-    state: str | None = option(path, later=True, help="The directory for what must survive.")
+    state: str = option(
+        path,
+        default="run",
+        help="The directory for what must survive a restart. It is made, with the mode 0750, when "
+        "something is first written. Changes at a restart only.",
+    )
     geo: str | None = option(path, later=True, help="A database of places in mmdb format.")
     resolvers: str | None = option(
         free_text, later=True, help="The DNS servers that are asked for servers' names."
