@@ -216,6 +216,10 @@ class IContext(Interface):
     geo: str | None = Attribute("The path of the database of places, if the site file names one.")
     reactor: IWireReactor = Attribute("The reactor.")
     wheel: Wheel = Attribute("The deadline wheel: one tick for all of the site.")
+    state: str = Attribute(
+        "The absolute path of the directory for what must survive a restart; it may not exist "
+        "before the first write. `wire.statefile` reads and writes there."
+    )
 
     def pool(name: str) -> Pool:
         """The pool of that name; the site file was checked, so it exists."""

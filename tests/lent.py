@@ -13,6 +13,7 @@ class Lent:
 
     site_name = "here"
     geo: str | None = None
+    state = "run"
 
     def sections(self, kind: str) -> Mapping[str, Any]:
         """None."""

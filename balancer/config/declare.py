@@ -109,7 +109,8 @@ class Reference:
     """
     A section names another one: `index` is the line of the option's value that does it. With
     `through` its work goes that way: the pools of the section that it names count as its own when
-    its health is asked for.
+    its health is asked for. With `loose` it may be made ready before the other, which tells it of
+    what it wants to know later on: such references may go in circles.
     """
 
     kind: str
@@ -117,6 +118,7 @@ class Reference:
     option: str
     index: int = 0
     through: bool = False
+    loose: bool = False
 
 
 @frozen

@@ -50,6 +50,7 @@ class Context:
     wheel: Wheel
     listeners: Listeners
     registry: Registry
+    state: str
     logs: dict[str, LogFile] = field(factory=dict)
     present: Parts | None = None
     coming: Parts | None = None

@@ -226,12 +226,12 @@ class _Draft:
                 yield from self._pools_of(self._by_key[f"{reference.kind}:{reference.name}"])
 
     def _needs(self, section: Parsed) -> dict[str, Reference]:
-        """The keys of the sections that `section` names, pools apart, with the first reference to
-        each; what is not there is told elsewhere."""
+        """The keys of the sections that must be ready before `section`, pools apart, with the first
+        reference to each; what is not there is told elsewhere."""
         found: dict[str, Reference] = {}
         for reference in self._references(section):
             key = f"{reference.kind}:{reference.name}"
-            if reference.kind != "pool" and key in self._by_key:
+            if reference.kind != "pool" and not reference.loose and key in self._by_key:
                 found.setdefault(key, reference)
         return found
 

@@ -226,7 +226,12 @@ class SiteSettings:
     workers: str = option(
         free_text, default="off", later=True, help="How many processes carry traffic."
     )
-    state: str | None = option(path, later=True, help="The directory for what must survive.")
+    state: str = option(
+        path,
+        default="run",
+        help="The directory for what must survive a restart. It is made, with the mode 0750, when "
+        "something is first written. Changes at a restart only.",
+    )
     geo: str | None = option(
         path, help="A database in mmdb format that says where clients are; none by default."
     )

@@ -52,7 +52,8 @@ class SiteService(MultiService):
         self.started = time.time()
         registry = Registry({}, {})
         wheel = Wheel(reactor.seconds())
-        self.context = Context(reactor, wheel, Listeners(reactor), registry)
+        state = os.path.abspath(plan.site.state)  # twistd may change directory
+        self.context = Context(reactor, wheel, Listeners(reactor), registry, state)
         self._names = Names(reactor)
         self._ticker = Ticker(reactor, wheel)
         self._turns: deque[Pool] = deque()

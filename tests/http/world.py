@@ -268,6 +268,7 @@ class FakeContext(Lent):
     reactor: Any
     wheel: Wheel
     pools: dict[str, Pool]
+    state: str = "/nonexistent"
     listeners: dict[tuple[str, int], FakeListener] = field(factory=dict)
     logs: dict[str, FakeLog] = field(factory=dict)
     published: list[Published] = field(factory=list)

@@ -239,6 +239,8 @@ class FakeLog:
 class Site(Lent):
     """A site with one pool `p`, whose servers a, b, ... are at 192.0.2.1, .2, ..."""
 
+    state = "/nonexistent"
+
     def __init__(
         self, servers: Sequence[str] = ("a", "b"), most: int = 0, **settings: Any
     ) -> None:
