@@ -31,7 +31,7 @@ MOST_OPTIONS: Final = 32
 empty ones would take 8 ms."""
 
 MOST_TEXT: Final = 200
-"""Bytes of an extended error's text (RFC 8914 4 asks to keep it short)."""
+"""Bytes of an extended error's text (RFC 8914), lest it crowd out the answer."""
 
 # By family (IANA's address family numbers): bytes of an address.
 _WIDTHS: Final = {1: 4, 2: 16}

@@ -97,7 +97,7 @@ def parse(packet: bytes, tcp: bool = False) -> Query:
         raise Malformed("expected 12 bytes of header")
     id, flags, questions, answers, authority, additional = _HEADER.unpack_from(packet)
     if flags & codes.QR:
-        # An answer to it might be answered again, for ever: RFC 5625 4.4, and all servers.
+        # An answer to it might be answered again, for ever: NSD, knot and gdnsd are silent as well.
         raise Malformed("expected a query, came an answer")
     query = Query(id, flags)
     try:

@@ -26,7 +26,7 @@ other limits; knot (3.4) counts all that a network gets, and nothing by name."""
 
 SLIP: Final = 2
 """Every second refused answer goes out empty and truncated, so that one who really asks comes back
-over TCP (BIND's, NSD's and knot's default)."""
+over TCP (BIND's and NSD's default; knot's is 1)."""
 
 # Kinds of answer. A bucket is kept for a kind and a name: the name that was asked for one that
 # exists, the zone's for all others, since of names that do not exist there is no end (NSD's
