@@ -1,0 +1,104 @@
+"""
+The entries of a master file and their tokens (RFC 1035 5.1): quotes, escapes, comments, and
+parentheses over lines. Knows no record and no directive.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from balancer.dns.notes import Fault
+
+MAX_ENTRY: Final = 256 * 1024
+"""Bytes of one entry: the longest data of a record in hexadecimal are half of it."""
+
+# A quote within a token belongs to it after an equals sign only: alpn="h2,h3" (RFC 9460 2.1).
+_PIECE: Final = re.compile(
+    rb"""[ \t\r]+|;[^\n]*|(\n)|([()])
+    |"((?:[^"\\\n]|\\[^\n])*)"
+    |((?:[^ \t\r\n"();\\]|\\[^\n]|(?<==)"(?:[^"\\\n]|\\[^\n])*")+)""",
+    re.VERBOSE,
+)
+_NEWLINE: Final = 1
+_PAREN: Final = 2
+_QUOTED: Final = 3
+
+_INNER_QUOTES: Final = re.compile(r"\\.|\"", re.DOTALL)
+
+
+class Broken(Fault):
+    """An entry cannot be taken apart. `end` is where to go on, behind `lines` newlines: the next
+    line, or the file's end where what follows cannot be told from it."""
+
+    def __init__(self, fault: Fault, end: int, lines: int) -> None:
+        super().__init__(fault.expected, fault.got)
+        self.end = end
+        self.lines = lines
+
+
+class Entry(NamedTuple):
+    """`tokens` without quotes and with escapes; `indented`: it takes the last owner; `end`: where
+    the next one begins; `lines`: how many newlines it has."""
+
+    tokens: list[str]
+    indented: bool
+    end: int
+    lines: int
+
+
+def entry(text: bytes, start: int) -> Entry:
+    """The entry that begins there, no tokens if it is a blank or a comment. Raises `Broken`."""
+    tokens: list[str] = []
+    depth, lines, at, stop = 0, 0, start, start + MAX_ENTRY
+    while at < len(text):
+        match = _PIECE.match(text, at)
+        if match is None:
+            fault = Fault(_wanted(text, at), _line_at(text, at))
+            raise Broken(fault, next_line(text, at), lines + 1)
+        at = match.end()
+        piece = match.lastindex
+        if piece == _NEWLINE:
+            lines += 1
+            if not depth:
+                break
+        elif piece == _PAREN:
+            depth += 1 if match[_PAREN] == b"(" else -1
+            if depth < 0:
+                fault = Fault("an opening parenthesis before the closing one", ")")
+                raise Broken(fault, next_line(text, at), lines + 1)
+        elif piece is not None:
+            tokens.append(_token(match[piece], piece == _QUOTED))
+        if at > stop:
+            raise Broken(Fault(f"an entry of at most {MAX_ENTRY} bytes"), len(text), lines)
+    if depth:
+        raise Broken(Fault("a closing parenthesis"), len(text), lines)
+    return Entry(tokens, text[start : start + 1] in (b" ", b"\t"), at, lines)
+
+
+def _wanted(text: bytes, at: int) -> str:
+    if text[at : at + 1] == b'"':
+        return "a closing quote on the same line"
+    return "a character after each backslash"
+
+
+def _line_at(text: bytes, at: int) -> str:
+    end = text.find(b"\n", at)
+    piece = text[at : end if end >= 0 else len(text)]
+    return piece[:100].decode("utf-8", "replace").rstrip()
+
+
+def _token(raw: bytes, quoted: bool) -> str:
+    text = raw.decode("utf-8", "surrogateescape")
+    if quoted:
+        # In quotes it is a string: RFC 3597 5 wants its \# bare.
+        return text[1:] if text.startswith("\\#") else text
+    if '"' in text:
+        return _INNER_QUOTES.sub(lambda match: "" if match[0] == '"' else match[0], text)
+    return text
+
+
+def next_line(text: bytes, at: int) -> int:
+    """Where the line after this one begins."""
+    end = text.find(b"\n", at)
+    return end + 1 if end >= 0 else len(text)
