@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -129,6 +129,7 @@ class NamingTests(SynchronousTestCase):
             location(self.ask(asked, "OPTIONS", "*").take()), "http://www1.example.test/"
         )
 
+    @settings(max_examples=25, deadline=None, database=None)
     @given(st.binary(max_size=12))
     def test_any_target(self, target: bytes) -> None:
         """Whatever is asked for, the answer has one Location that is ours, or none at all."""
