@@ -31,11 +31,13 @@ GLUE_MODULES = {
     "balancer.http.front",
     "balancer.http.links",
     "balancer.http.metrics",
+    "balancer.http.naming",
     "balancer.http.proxying",
     "balancer.http.secure",
     "balancer.http.server",
     "balancer.http.tunnel",
     "balancer.http.uploading",
+    "balancer.subdomains.keeping",
 }
 
 # A core gets bytes and `now`, and asks nobody.

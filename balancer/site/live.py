@@ -130,6 +130,7 @@ class Change:
     _control: ControlPort | None = field(default=None, init=False)
     _pools: dict[str, PoolChange] = field(factory=dict, init=False)
     _parts: Parts = field(init=False)
+    _order: tuple[BalancerPlan, ...] = field(default=(), init=False)
     _prepared: list[IPrepared] = field(factory=list, init=False)
     _problems: list[str] = field(factory=list, init=False)
     """What `PrepareError`s said: all of it is told at once."""
@@ -155,7 +156,8 @@ class Change:
             yield
             balancer = live.balancers.get(each.key)
             self._parts.balancers[each.key] = self._make(each) if balancer is None else balancer
-        for each in self.plan.in_order():
+        self._order = self.plan.in_order()
+        for each in self._order:
             yield
             balancer = self._parts.balancers[each.key]
             try:
@@ -235,7 +237,7 @@ class Change:
         context.present, context.coming = self._parts, None
         for prepared in self._prepared:
             prepared.commit()
-        for each in self.plan.in_order():
+        for each in self._order:
             if each.key not in live.balancers:
                 live.adopt(balancers[each.key])
         live.balancers = dict(balancers)

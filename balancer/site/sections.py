@@ -419,7 +419,6 @@ LATER = tuple(
     for kind, text in (
         ("dns", "An authoritative DNS zone whose answers follow the verdicts."),
         ("place", "A place that clients belong to."),
-        ("subdomains", "A name of its own for each server of a pool."),
         ("ecmp", "Equal-cost next hops."),
         ("anycast", "Prefixes that are announced while they are served."),
         ("policy", "Rules that several sections share."),

@@ -154,6 +154,20 @@ class Views(SynchronousTestCase):
         text = self.lines("explain", result, kind="dns", name="www.example.test", question=question)
         self.assertIn("\nchosen    nobody: no server can take it now\nrecords   -\n", text)
 
+    def test_explain_subdomains(self) -> None:
+        """Each server's name has a line, and nobody is said to be chosen."""
+        result = {
+            "balancer": "subdomains:www", "names": ["a: www1.x.test", "b: www2.x.test"],
+            "candidates": [{"server": "a", "usable": True, "why": ""}],
+        }
+        text = self.lines("explain", result, kind="subdomains", name="www", question={})
+        self.assertEqual(
+            text,
+            "subdomains:www\nbalancer  subdomains:www\n"
+            "names     a: www1.x.test\n          b: www2.x.test\n"
+            "\nserver  usable  why not\na       yes\n",
+        )
+
     def test_explain_answer(self) -> None:
         """An answer of the balancer's own has no table."""
         text = self.explain({"rule": "1: -> redirect", "answer": {"code": 301, "to": "https"}})
