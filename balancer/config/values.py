@@ -18,6 +18,7 @@ from balancer.config.addresses import (
     listen_endpoint,
     network,
     networks,
+    with_port,
 )
 from balancer.config.errors import Misspelt, NotBuilt, Unreadable
 
@@ -44,6 +45,7 @@ __all__ = [
     "path",
     "percent",
     "size",
+    "with_port",
 ]
 
 T = TypeVar("T")

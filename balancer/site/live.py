@@ -142,6 +142,8 @@ class Change:
         live, context = self.live, self.live.context
         self._bound = context.listeners.bind(self.plan.claims)
         self._control = self._prepare_control()
+        if live.plan is None:
+            live.names.use(self.plan.site.resolvers or ())
         now = context.reactor.seconds()
         for pool in self.plan.pools:
             self._pools[pool.name] = yield from self._preparing_pool(pool, now)
@@ -183,7 +185,7 @@ class Change:
             trust = self.live.trusts.context(plan)
         except PrepareError as error:
             self._problems.append(str(error))
-        lines = yield from configuring(plan, self.live.names.known, trust)
+        lines = yield from configuring(plan, self.live.names.address, trust)
         yield
         pool = build_pool(plan, lines.servers, now) if present is None else present
         check = None if plan.check is None else plan.check(self.live.context)
@@ -238,6 +240,7 @@ class Change:
         self._commit_control()
         context.listeners.keep(self.plan.claims)
         live.trusts.keep(self.plan.pools)
+        live.names.use(self.plan.site.resolvers or ())
         live.names.follow(self._named)
         live.plan = self.plan
 
