@@ -144,6 +144,9 @@ class Change:
         self._control = self._prepare_control()
         if live.plan is None:
             live.names.use(self.plan.site.resolvers or ())
+            # A reload must not wait for a resolver: it asks for new names once it is in force.
+            servers = [line for pool in self.plan.pools for line in pool.settings.servers]
+            live.names.look_up_now(line.endpoint for line in servers)
         now = context.reactor.seconds()
         for pool in self.plan.pools:
             self._pools[pool.name] = yield from self._preparing_pool(pool, now)
@@ -177,9 +180,6 @@ class Change:
     def _preparing_pool(self, plan: PoolPlan, now: float) -> Slices[PoolChange]:
         registry = self.live.context.registry
         present = registry.pools.get(plan.name)
-        if self.live.plan is None:
-            # A reload must not wait for a resolver: it asks for new names once it is in force.
-            self.live.names.look_up_now(line.endpoint for line in plan.settings.servers)
         trust = None
         try:
             trust = self.live.trusts.context(plan)

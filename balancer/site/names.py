@@ -91,7 +91,6 @@ class Names:
     _make: Callable[[IWireReactor], IResolver] = field(default=Client, alias="resolver")
     _random: Random = field(factory=Random)
     moved: Callable[[Server], object] = field(default=lambda server: None, kw_only=True)
-    _patience: float = field(default=START_PATIENCE, init=False)
     _servers: Sequence[tuple[str, int]] = field(default=(), init=False)
     _resolver: IResolver = field(init=False)
     _names: dict[str, _Name] = field(factory=dict, init=False)
@@ -119,22 +118,19 @@ class Names:
         self._resolver.use(self._servers)
 
     def look_up_now(self, endpoints: Iterable[Endpoint]) -> None:
-        """Ask for the DNS names among `endpoints` and wait, for `START_PATIENCE` over all calls:
-        only before the reactor runs. What does not come in time is asked for again by `start`."""
+        """Ask for the DNS names among `endpoints` and wait, for `START_PATIENCE` at most: only before
+        the reactor runs. What does not come in time is asked for again by `start`."""
         names = {each.host for each in endpoints if not each.is_literal} - self._names.keys()
         if not names:
             return
         for name in names:
             self._names[name] = _Name()
-        began = self._reactor.seconds()
-        answers = look_up_now(names, self._resolver_on, max(0.0, self._patience))
-        for name, answer in answers.items():
+        for name, answer in look_up_now(names, self._resolver_on, START_PATIENCE).items():
             if answer is None:
                 self._log.warn("{name} is not resolved yet; it is down", name=name)
-                self._agenda.put(name, began)
+                self._agenda.put(name, self._reactor.seconds())
             else:
                 self._answered(answer, name)
-        self._patience -= self._reactor.seconds() - began
 
     def _resolver_on(self, reactor: IWireReactor) -> IResolver:
         resolver = self._make(reactor)
