@@ -166,6 +166,10 @@ class IContext(Interface):
     def pool(name: str) -> Pool:
         """The pool of that name; the site file was checked, so it exists."""
 
+    def remembered(pool_name: str) -> frozenset[str]:
+        """The names of the pool's servers that were up when the last process ended, at the address
+        that they have now. No verdict: of use before the first one only."""
+
     def listener(host: str, port: int) -> Listener:
         """The bound TCP listener that the section claimed."""
 

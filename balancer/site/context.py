@@ -15,6 +15,7 @@ from balancer.interfaces import IContext, Published
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.site.listeners import Listeners
+from balancer.site.memory import Memory
 from balancer.site.registry import Registry
 from balancer.wire.datagrams import DatagramPort
 from balancer.wire.deadlines import Wheel
@@ -33,12 +34,16 @@ class Context:
     listeners: Listeners
     registry: Registry
     state: str
+    memory: Memory
     logs: dict[str, LogFile] = field(factory=dict)
     coming: Mapping[str, Pool] = field(factory=dict)
 
     def pool(self, name: str) -> Pool:
         coming = self.coming.get(name)
         return self.registry.pools[name] if coming is None else coming
+
+    def remembered(self, pool_name: str) -> frozenset[str]:
+        return self.memory.remembered(self.pool(pool_name))
 
     def listener(self, host: str, port: int) -> Listener:
         return self.listeners.tcp(host, port)

@@ -118,8 +118,8 @@ class Names:
         self._resolver.use(self._servers)
 
     def look_up_now(self, endpoints: Iterable[Endpoint]) -> None:
-        """Ask for the DNS names among `endpoints` and wait, for `START_PATIENCE` at most: only before
-        the reactor runs. What does not come in time is asked for again by `start`."""
+        """Ask for the DNS names among `endpoints` and wait, `START_PATIENCE` at most: before the
+        reactor runs. What does not come in time is asked for again by `start`."""
         names = {each.host for each in endpoints if not each.is_literal} - self._names.keys()
         if not names:
             return

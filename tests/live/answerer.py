@@ -42,18 +42,17 @@ class Answerer:
         message = dns.Message()
         message.fromStr(data)
         (query,) = message.queries
-        message.answer, message.auth = 1, 1
+        message.answer, message.auth = True, True
         name = query.name.name.decode().lower()
-        found = self.records.get(name)
-        if found is None:
+        ttl, addresses = self.records.get(name, (0, []))
+        if name not in self.records:
             message.rCode = dns.ENAME
             soa = dns.Record_SOA(b"ns.test", b"root.test", minimum=self.negative)
             message.authority = [dns.RRHeader(b"test", dns.SOA, dns.IN, self.negative, soa)]
-        for address in found[1] if found else ():
-            six = ":" in address
-            data = dns.Record_AAAA(address) if six else dns.Record_A(address)
-            if query.type == data.TYPE:
-                header = dns.RRHeader(name.encode(), data.TYPE, dns.IN, found[0], data)
+        for address in addresses:
+            record = dns.Record_AAAA(address) if ":" in address else dns.Record_A(address)
+            if query.type == record.TYPE:
+                header = dns.RRHeader(name.encode(), record.TYPE, dns.IN, ttl, record)
                 message.answers.append(header)
         return bytes(message.toStr())
 
