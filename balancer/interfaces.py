@@ -238,6 +238,10 @@ class IContext(Interface):
     def balancers(kind: str) -> Mapping[str, IBalancer]:
         """All balancers of that kind by their names, in the order of the site file."""
 
+    def remembered(pool_name: str) -> frozenset[str]:
+        """The names of the pool's servers that were up when the last process ended, at the address
+        that they have now. No verdict: of use before the first one only."""
+
     def listener(host: str, port: int) -> Listener:
         """The bound TCP listener that the section claimed."""
 

@@ -148,6 +148,11 @@ class Change:
         context.coming = self._parts
         self._bound = context.listeners.bind(self.plan.claims)
         self._control = self._prepare_control()
+        if live.plan is None:
+            live.names.use(self.plan.site.resolvers or ())
+            # A reload must not wait for a resolver: it asks for new names once it is in force.
+            servers = [line for pool in self.plan.pools for line in pool.settings.servers]
+            live.names.look_up_now(line.endpoint for line in servers)
         now = context.reactor.seconds()
         for pool in self.plan.pools:
             change = self._pools[pool.name] = yield from self._preparing_pool(pool, now)
@@ -183,15 +188,12 @@ class Change:
     def _preparing_pool(self, plan: PoolPlan, now: float) -> Slices[PoolChange]:
         registry = self.live.context.registry
         present = registry.pools.get(plan.name)
-        if self.live.plan is None:
-            # A reload must not wait for a resolver: it asks for new names once it is in force.
-            self.live.names.look_up_now(line.endpoint for line in plan.settings.servers)
         trust = None
         try:
             trust = self.live.trusts.context(plan)
         except PrepareError as error:
             self._problems.append(str(error))
-        lines = yield from configuring(plan, self.live.names.known, trust)
+        lines = yield from configuring(plan, self.live.names.address, trust)
         yield
         pool = build_pool(plan, lines.servers, now) if present is None else present
         check = None if plan.check is None else plan.check(self.live.context)
@@ -247,6 +249,7 @@ class Change:
         self._commit_control()
         context.listeners.keep(self.plan.claims)
         live.trusts.keep(self.plan.pools)
+        live.names.use(self.plan.site.resolvers or ())
         live.names.follow(self._named)
         live.plan = self.plan
 

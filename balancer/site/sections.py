@@ -31,6 +31,7 @@ from balancer.config.values import (
     or_off,
     path,
     percent,
+    with_port,
 )
 from balancer.pool.settings import ALGORITHMS, WITH_ARGUMENT, Algorithm, Ejection
 
@@ -185,6 +186,11 @@ _positive = duration_within("1ms", "366d")
 MAX_CONTROL = 107
 """Bytes of a unix socket's path: what sockaddr_un holds (unix(7))."""
 
+DNS_PORT = 53
+
+MAX_RESOLVERS = 8
+"""DNS servers that are asked in turn: a look-up waits for each."""
+
 DEFAULT_CONTROL = "run/lb.sock"
 
 
@@ -193,6 +199,19 @@ def control_path(text: str) -> str:
     if text.startswith("@") or len(os.fsencode(path(text))) > MAX_CONTROL:
         raise Unreadable(f"a path of at most {MAX_CONTROL} bytes")
     return text
+
+
+def resolvers(text: str) -> tuple[Endpoint, ...]:
+    """Addresses of DNS servers with blanks between them."""
+    found = []
+    for word in text.split():
+        try:
+            found.append(with_port(word, DNS_PORT))
+        except Unreadable as error:
+            raise Unreadable(error.expected, word, error.meant) from None
+    if len(set(found)) != len(found) or len(found) > MAX_RESOLVERS:
+        raise Unreadable(f"at most {MAX_RESOLVERS} DNS servers, each once")
+    return tuple(found)
 
 
 @frozen
@@ -235,8 +254,11 @@ class SiteSettings:
     geo: str | None = option(
         path, help="A database in mmdb format that says where clients are; none by default."
     )
-    resolvers: str | None = option(
-        free_text, later=True, help="The DNS servers that are asked for servers' names."
+    resolvers: tuple[Endpoint, ...] | None = option(
+        resolvers,
+        help="The DNS servers, `ADDRESS[:PORT]` with blanks between them, that are asked for "
+        "servers' names, each when those before it do not answer. Those of /etc/resolv.conf by "
+        "default; its search list counts in any case, and names of /etc/hosts are not asked for.",
     )
     admin_token_file: str | None = option(
         path, later=True, help="A file with the token that control verbs over HTTP need."

@@ -88,6 +88,12 @@ class LeanReactor(EPollReactor):
 
     doIteration = doPoll
 
+    def close(self) -> None:
+        """Give back what a reactor holds that was iterated and never run. It is of no use then."""
+        self.removeAll()
+        self.waker.connectionLost(CONNECTION_DONE)
+        self._poller.close()
+
     def _pass_on(self, selectable: Any, fd: int, event: int) -> None:
         """
         An event other than 'readable' alone.

@@ -289,6 +289,10 @@ class FakeContext(Lent):
         """A pool by name."""
         return self.pools[name]
 
+    def remembered(self, pool_name: str) -> frozenset[str]:
+        """Nothing is."""
+        return frozenset()
+
     def listener(self, host: str, port: int) -> Any:
         """A listener by address."""
         return self.listeners.setdefault((host, port), FakeListener(literal(host, port)))
