@@ -48,7 +48,6 @@ GLUE_MODULES = {
     "balancer.dns.loading",
     "balancer.dns.metrics",
     "balancer.dns.secrets",
-    "balancer.subdomains.keeping",
 }
 
 # A core gets bytes and `now`, and asks nobody.

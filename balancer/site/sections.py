@@ -439,8 +439,6 @@ POOL = Section(
 LATER = tuple(
     Section(kind=kind, settings=Nothing, help=text, later=True)
     for kind, text in (
-        ("dns", "An authoritative DNS zone whose answers follow the verdicts."),
-        ("place", "A place that clients belong to."),
         ("ecmp", "Equal-cost next hops."),
         ("anycast", "Prefixes that are announced while they are served."),
         ("policy", "Rules that several sections share."),

@@ -29,10 +29,10 @@ from balancer.interfaces import (
 )
 from balancer.pool.events import WasAdded, WasRemoved
 from balancer.pool.pool import Pool
-from balancer.subdomains.keeping import Keeper, Write, in_a_thread
 from balancer.subdomains.numbers import Numbers
 from balancer.subdomains.settings import SubdomainsSettings
 from balancer.wire import statefile
+from balancer.wire.keeping import Keeper, Write, in_a_thread
 
 PORTS: Final = {"http": 80, "https": 443}
 """The port that a URL of each scheme need not name."""
@@ -73,11 +73,8 @@ class Subdomains(Service):
         self._names: dict[str, str] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._again: IDelayedCall | None = None
-        self._keeper: Keeper | None = None
-        state: str | None = getattr(context, "state", None)
-        if state is not None:
-            path = os.path.join(state, f"subdomains-{name}.json")
-            self._keeper = Keeper(path, write or in_a_thread(context.reactor))
+        path = os.path.join(context.state, f"subdomains-{name}.json")
+        self._keeper = Keeper(path, write or in_a_thread(context.reactor))
         self.zone = ""
         self.ttl = 0.0
 
@@ -90,8 +87,6 @@ class Subdomains(Service):
         return Prepared(self, settings, self._context.pool(settings.pool), numbers)
 
     def _remembered(self) -> Numbers:
-        if self._keeper is None:
-            return Numbers()
         path = self._keeper.path
         try:
             data = statefile.load(path, statefile.MAX_SAVED)
@@ -121,7 +116,7 @@ class Subdomains(Service):
         super().stopService()
         self._forget_call()
         self._context.unsubscribe(self._happened)
-        return succeed(None) if self._keeper is None else self._keeper.finished()
+        return self._keeper.finished()
 
     # -- following the pool
 
@@ -148,7 +143,7 @@ class Subdomains(Service):
     def _renew(self, settings: SubdomainsSettings, told: bool = False) -> None:
         servers = [server.name for server in self.pool.servers]
         changed = self._numbers.follow(servers)
-        if changed and self._keeper is not None:
+        if changed:
             self._keeper.keep(self._numbers.to_json())
         given = self._numbers.given
         self._names = {each: settings.host(given[each]) for each in servers}
@@ -206,8 +201,8 @@ class Subdomains(Service):
             "ttl": self.ttl,
             "names": dict(self.names()),
             "retired": len(self._numbers.retired),
-            "state": None if keeper is None else keeper.path,
-            "save_failures_total": 0 if keeper is None else keeper.failures,
+            "state": keeper.path,
+            "save_failures_total": keeper.failures,
         }
 
     def metrics(self) -> Sequence[Metric]:
@@ -221,7 +216,7 @@ class Subdomains(Service):
                 "save_failures_total",
                 "counter",
                 "Times that the numbers could not be written.",
-                0 if keeper is None else keeper.failures,
+                keeper.failures,
             ),
         )
         return [

@@ -38,7 +38,7 @@ def servers(names: str) -> list[tuple[ServerSettings, Any]]:
 class Context(Lent):
     """A site with two pools, and a directory for what must survive unless there is none."""
 
-    def __init__(self, state: str | None = None) -> None:
+    def __init__(self, state: str) -> None:
         self.reactor = MemoryReactorClock()
         self.state = state
         self.pools = {
@@ -79,7 +79,7 @@ class SubdomainsTestCase(SynchronousTestCase):
     """A section for the pool `web` in the zone Example.test."""
 
     def setUp(self) -> None:
-        self.context = Context()
+        self.context = Context(self.mktemp())
         self.told = 0
 
     def made(self, **options: Any) -> Subdomains:

@@ -12,6 +12,8 @@ lb = ServiceMaker("balancer", "balancer.tap", "Balance load as a site file says.
 http = LazyBalancerMaker("balancer.http.maker.maker", kind="http")
 tcp = LazyBalancerMaker("balancer.relay.maker.tcp", kind="tcp")
 udp = LazyBalancerMaker("balancer.relay.maker.udp", kind="udp")
+dns = LazyBalancerMaker("balancer.dns.maker.dns", kind="dns")
+place = LazyBalancerMaker("balancer.dns.maker.place", kind="place")
 subdomains = LazyBalancerMaker("balancer.subdomains.maker.maker", kind="subdomains")
 demo = LazyBalancerMaker("balancer.demo.maker.maker", kind="demo")
 

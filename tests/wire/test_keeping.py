@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.subdomains.keeping import Keeper, in_a_thread
+from balancer.wire.keeping import Keeper, in_a_thread
 
 
 class KeeperTests(SynchronousTestCase):

@@ -53,7 +53,7 @@ class Keeper:
         error = failure.value
         reason = getattr(error, "strerror", None) or str(error)
         log.error(
-            "{path} cannot be written ({reason}): after a restart servers may have other names",
+            "{path} cannot be written ({reason}): what it keeps may not survive a restart",
             path=self.path,
             reason=reason,
         )
