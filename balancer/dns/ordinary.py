@@ -23,7 +23,7 @@ MAX_KNOWN: Final = 4096
 """Data of one type, and TTLs, that are remembered since many names share theirs."""
 
 _ORDINARY: Final = re.compile(
-    rb"([A-Za-z0-9_*./-]*+|@)[ \t]++(?:([0-9]{1,9})[ \t]++)?(?:[Ii][Nn][ \t]++)?([A-Z]++)[ \t]++"
+    rb"([A-Za-z0-9_*./-]*+|@)[ \t]++(?:([0-9]{1,9})[ \t]++)?(?:[Ii][Nn][ \t]++)?([A-Za-z]++)[ \t]++"
     rb"((?:[\t !#-'*-:<-\[\]-~]++|\"[ !#-\[\]-~]*+\")+)(?:;[^\n]*+)?\r?(?:\n|\Z)"
 )
 _WORD: Final = re.compile(rb'"([^"]*)"|([^ \t"]+)')
@@ -31,8 +31,9 @@ _WORD: Final = re.compile(rb'"([^"]*)"|([^ \t"]+)')
 # Types that the short way takes; SOA stands once and over several lines.
 _TYPES: Final = MappingProxyType(
     {
-        word.encode(): number
+        spelled.encode(): number
         for word, number in codes.TYPES.items()
+        for spelled in (word, word.lower())
         if number not in (codes.SOA, codes.IXFR, codes.AXFR, codes.ANY)
     }
 )

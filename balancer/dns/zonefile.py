@@ -219,7 +219,7 @@ class _File:
     def include(self, words: list[str]) -> Slices[None]:
         """$INCLUDE FILE [ORIGIN]: owner, origin and TTL are afterwards as before."""
         if not 1 <= len(words) <= 2:
-            raise Fault("$INCLUDE FILE [ORIGIN]", " ".join(words))
+            raise Fault("$INCLUDE FILE [ORIGIN]", " ".join(words) or None)
         if self.depth >= MAX_DEPTH:
             raise Fault(f"at most {MAX_DEPTH} files that include one another", words[0])
         path = fields.text_bytes(words[0]).decode("utf-8", "surrogateescape")
