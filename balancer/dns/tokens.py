@@ -10,14 +10,18 @@ from typing import Final, NamedTuple
 
 from balancer.dns.notes import Fault
 
-MAX_ENTRY: Final = 256 * 1024
-"""Bytes of one entry: the longest data of a record in hexadecimal are half of it."""
+MAX_ENTRY: Final = 160 * 1024
+"""Bytes of one entry: the longest data of a record take 128 KiB in hexadecimal."""
+
+MAX_PIECES: Final = 20_000
+"""Tokens, blanks between them, parentheses and comments of one entry: 10 ms. The longest data take
+2,000 tokens in lines of 64 digits."""
 
 # A quote within a token belongs to it after an equals sign only: alpn="h2,h3" (RFC 9460 2.1).
 _PIECE: Final = re.compile(
     rb"""[ \t\r]+|;[^\n]*|(\n)|([()])
-    |"((?:[^"\\\n]|\\[^\n])*)"
-    |((?:[^ \t\r\n"();\\]|\\[^\n]|(?<==)"(?:[^"\\\n]|\\[^\n])*")+)""",
+    |"((?:[^"\\\n]++|\\[^\n])*)"
+    |((?:[^ \t\r\n"();\\]++|\\[^\n]|(?<==)"(?:[^"\\\n]++|\\[^\n])*")+)""",
     re.VERBOSE,
 )
 _NEWLINE: Final = 1
@@ -50,9 +54,14 @@ class Entry(NamedTuple):
 def entry(text: bytes, start: int) -> Entry:
     """The entry that begins there, no tokens if it is a blank or a comment. Raises `Broken`."""
     tokens: list[str] = []
-    depth, lines, at, stop = 0, 0, start, start + MAX_ENTRY
+    depth, lines, at, pieces = 0, 0, start, 0
+    stop = min(len(text), start + MAX_ENTRY)
     while at < len(text):
-        match = _PIECE.match(text, at)
+        match = _PIECE.match(text, at, stop)
+        pieces += 1
+        if pieces > MAX_PIECES or (stop < len(text) and (match is None or match.end() == stop)):
+            bound = f"an entry of at most {MAX_ENTRY} bytes and {MAX_PIECES} pieces"
+            raise Broken(Fault(bound), len(text), lines)
         if match is None:
             fault = Fault(_wanted(text, at), _line_at(text, at))
             raise Broken(fault, next_line(text, at), lines + 1)
@@ -69,8 +78,6 @@ def entry(text: bytes, start: int) -> Entry:
                 raise Broken(fault, next_line(text, at), lines + 1)
         elif piece is not None:
             tokens.append(_token(match[piece], piece == _QUOTED))
-        if at > stop:
-            raise Broken(Fault(f"an entry of at most {MAX_ENTRY} bytes"), len(text), lines)
     if depth:
         raise Broken(Fault("a closing parenthesis"), len(text), lines)
     return Entry(tokens, text[start : start + 1] in (b" ", b"\t"), at, lines)

@@ -277,8 +277,12 @@ class ZonefileTests(SynchronousTestCase):
         self.assertEqual(loaded.problems,
                          (f"z:5: expected at most {2 * len(HEAD)} bytes in all files of a zone",))
         self.patch(zonefile, "MAX_BYTES", 10_000_000)
-        loaded = load(HEAD + "a TXT (" + "\n" * 300_000)
-        self.assertEqual(loaded.problems, ("z:5: expected an entry of at most 262144 bytes",))
+        for text in ("a TXT (" + "\n" * 30_000, "a TXT (" + "x" * 200_000, "a TXT " + '"' * 200_000,
+                     "a TXT " + "\\x" * 100_000, ";" * 200_000):
+            self.assertEqual(load(HEAD + text).problems, (
+                "z:5: expected an entry of at most 163840 bytes and 20000 pieces",))
+        longest = "\\# 65535 (\n" + ("ab" * 32 + "\n") * 2047 + "cd" * 31 + ")"
+        self.assertEqual(len(flat(sound(f"a TYPE731 {longest}").tree)), 4)
         self.patch(generate, "MAX_GENERATED", 3)
         loaded = load(HEAD + "$GENERATE 1-4 a$ A 192.0.2.1")
         self.assertIn("at most 3 records", loaded.problems[0])
