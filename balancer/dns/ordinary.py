@@ -23,7 +23,7 @@ MAX_KNOWN: Final = 4096
 """Data of one type, and TTLs, that are remembered since many names share theirs."""
 
 MAX_LINE: Final = 4096
-"""Bytes of an ordinary line: 100 is usual, and matching takes a millisecond for 16 KiB of quotes."""
+"""Bytes of an ordinary line: 100 is usual, and a match takes a millisecond for 16 KiB of quotes."""
 
 _ORDINARY: Final = re.compile(
     rb"([A-Za-z0-9_*./-]*+|@)[ \t]++(?:([0-9]{1,9})[ \t]++)?(?:[Ii][Nn][ \t]++)?([A-Za-z]++)[ \t]++"

@@ -378,10 +378,10 @@ class DynamicTests(SynchronousTestCase):
             "pool; remove one of them",
             "b.c.example.test.: expected no A of its own in the zone beside the answer of a pool; "
             "remove one of them",
-            "dele.example.test.: expected no NS or DNAME at dele.example.test., which gives this "
-            "name away; remove it or the answer",
-            "x.dele.example.test.: expected no NS or DNAME at dele.example.test., which gives "
-            "this name away; remove it or the answer",
+            "dele.example.test.: expected no NS or DNAME at dele.example.test. (z:9), which "
+            "gives this name away; remove it or the answer",
+            "x.dele.example.test.: expected no NS or DNAME at dele.example.test. (z:9), which "
+            "gives this name away; remove it or the answer",
             "a.test.: expected a name within example.test.",
         ))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.dns import codes, generate, names, notes, ordinary, rdata, zone, zonefile
+from balancer.dns import codes, gathering, generate, names, notes, ordinary, rdata, zone, zonefile
 from balancer.dns.tree import Tree, records_of
 from tests.dns.zones import HEAD, ORIGIN, load, n, sound
 
@@ -283,6 +283,12 @@ class ZonefileTests(SynchronousTestCase):
                 "z:5: expected an entry of at most 163840 bytes and 20000 pieces",))
         longest = "\\# 65535 (\n" + ("ab" * 32 + "\n") * 2047 + "cd" * 31 + ")"
         self.assertEqual(len(flat(sound(f"a TYPE731 {longest}").tree)), 4)
+        self.patch(gathering, "MAX_DATAS", 2)
+        self.patch(gathering, "MAX_TYPES", 2)
+        loaded = load(HEAD + "a A 192.0.2.1\na A 192.0.2.2\na A 192.0.2.3\na MX 1 a\na TXT x")
+        self.assertEqual(loaded.problems, (
+            "z:7: expected at most 2 records of one type at one name",
+            "z:9: expected at most 2 types at one name"))
         self.patch(generate, "MAX_GENERATED", 3)
         loaded = load(HEAD + "$GENERATE 1-4 a$ A 192.0.2.1")
         self.assertIn("at most 3 records", loaded.problems[0])
