@@ -191,6 +191,9 @@ def _checking(tree: Tree, path: str, warnings: Notes) -> Slices[None]:
             target = data.lower()
             glue.add(target)
             if names.is_within(target, tree.origin) and not _has_address(tree, target, key):
+                if warnings.full:
+                    warnings.skip()
+                    continue
                 zone, server = names.to_text(key), names.to_text(target)
                 warnings.add(where, f"A or AAAA of {server}, a name server of {zone}")
         if at % NAMES_A_SLICE == NAMES_A_SLICE - 1:
@@ -216,8 +219,9 @@ def _has_address(tree: Tree, key: bytes, zone: bytes) -> bool:
 
 
 def _warn_hidden(tree: Tree, key: bytes, warnings: Notes) -> None:
-    cut = cut_above(key, tree.origin, tree.cuts)
+    cut = None if warnings.full else cut_above(key, tree.origin, tree.cuts)
     if cut is None:
+        warnings.skip()
         return
     kind = "the DNAME" if find_type(tree.get(cut) or (), codes.DNAME) else "the delegation"
     warnings.add(

@@ -190,6 +190,8 @@ class _File:
     def key(self, text: str) -> bytes:
         """The key of an owner, which lies in the zone. Raises `Fault`."""
         name = recordtext.name(text, self.origin).lower()
+        if self.short.usable and not text.endswith("."):
+            return name  # below an origin that is within
         zone = self.whole.master.origin
         if not names.is_within(name, zone):
             raise Fault(f"a name within {names.to_text(zone)}", text)
