@@ -143,8 +143,8 @@ def settling(gathered: Gathering, path: str, found: tuple[Notes, Notes]) -> Slic
     if gathered.cuts:
         yield from _cutting(gathered, below)
     yield from _filling(gathered)
-    tree = Tree(origin, gathered.nodes, below, frozenset(gathered.cuts))
-    yield from _checking(tree, gathered.cuts, path, warnings)
+    tree = Tree(origin, gathered.nodes, below, gathered.cuts)
+    yield from _checking(tree, path, warnings)
     return tree
 
 
@@ -154,12 +154,11 @@ def _cutting(gathered: Gathering, below: Shards) -> Slices[None]:
     for shard, lower in zip(gathered.nodes, below, strict=True):
         for key in [each for each in shard if cut_above(each, gathered.origin, gathered.cuts)]:
             lower[key] = shard.pop(key)
+            gathered.cuts.pop(key, None)  # what lies below it lies below the cut above it too
         done += len(shard)
         if done >= NAMES_A_SLICE:
             done = 0
             yield
-    for key in [each for each in gathered.cuts if each in below[hash(each) & MASK]]:
-        del gathered.cuts[key]
 
 
 def cut_above(key: bytes, origin: bytes, cuts: Iterable[bytes]) -> bytes | None:
@@ -182,16 +181,19 @@ def _filling(gathered: Gathering) -> Slices[None]:
             yield
 
 
-def _checking(tree: Tree, cuts: dict[bytes, str], path: str, warnings: Notes) -> Slices[None]:
+def _checking(tree: Tree, path: str, warnings: Notes) -> Slices[None]:
     """Warn of name servers without addresses, and of what no query will ever see."""
     glue = set()
-    servers = [(tree.origin, path), *cuts.items()]
+    servers = [(tree.origin, path), *tree.cuts.items()]
     for at, (key, where) in enumerate(servers):
         there = find_type(tree.get(key) or (), codes.NS)
         for data in there[2] if there is not None else ():
             target = data.lower()
             glue.add(target)
             if names.is_within(target, tree.origin) and not _has_address(tree, target, key):
+                if warnings.full:
+                    warnings.skip()
+                    continue
                 zone, server = names.to_text(key), names.to_text(target)
                 warnings.add(where, f"A or AAAA of {server}, a name server of {zone}")
         if at % NAMES_A_SLICE == NAMES_A_SLICE - 1:
@@ -200,7 +202,7 @@ def _checking(tree: Tree, cuts: dict[bytes, str], path: str, warnings: Notes) ->
     for shard in tree.below:
         for key, node in shard.items():
             if key not in glue or any(t not in (codes.A, codes.AAAA) for t, _, _ in node):
-                _warn_hidden(tree, key, cuts, warnings)
+                _warn_hidden(tree, key, warnings)
         yield
 
 
@@ -216,13 +218,14 @@ def _has_address(tree: Tree, key: bytes, zone: bytes) -> bool:
     return bool(tree.addresses(key))
 
 
-def _warn_hidden(tree: Tree, key: bytes, cuts: dict[bytes, str], warnings: Notes) -> None:
-    cut = cut_above(key, tree.origin, cuts)
+def _warn_hidden(tree: Tree, key: bytes, warnings: Notes) -> None:
+    cut = None if warnings.full else cut_above(key, tree.origin, tree.cuts)
     if cut is None:
+        warnings.skip()
         return
     kind = "the DNAME" if find_type(tree.get(cut) or (), codes.DNAME) else "the delegation"
     warnings.add(
-        cuts[cut],
+        tree.cuts[cut],
         f"below {kind} of {names.to_text(cut)} nothing but addresses of name servers",
         names.to_text(key),
     )

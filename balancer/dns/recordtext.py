@@ -21,7 +21,7 @@ _CLASS: Final = re.compile(r"CLASS[0-9]{1,5}", re.IGNORECASE)
 def counted(words: list[str], count: int, form: str) -> None:
     """So many words, else `form` was expected."""
     if len(words) != count:
-        raise Fault(form, " ".join(words))
+        raise Fault(form, " ".join(words) or None)
 
 
 def head(words: list[str]) -> tuple[int | None, int, int]:
@@ -64,4 +64,4 @@ def data(type: int, words: list[str], origin: bytes) -> bytes:
     try:
         return rdata.from_tokens(type, words, origin)
     except (BadData, BadName) as bad:
-        raise Fault(str(bad), " ".join(words)) from None
+        raise Fault(str(bad), " ".join(words) or None) from None

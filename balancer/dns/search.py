@@ -33,7 +33,9 @@ class Dynamic(Protocol):
     then its addresses go into additional sections as static ones do.
     """
 
-    types: frozenset[int]
+    @property
+    def types(self) -> frozenset[int]:
+        """The types that it answers, fixed for its life."""
 
     def records(self, qtype: int, client: object) -> RRset | None:
         """What a client gets that asks for the type."""

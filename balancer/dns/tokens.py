@@ -10,19 +10,25 @@ from typing import Final, NamedTuple
 
 from balancer.dns.notes import Fault
 
-MAX_ENTRY: Final = 256 * 1024
-"""Bytes of one entry: the longest data of a record in hexadecimal are half of it."""
+MAX_ENTRY: Final = 160 * 1024
+"""Bytes of one entry: the longest data of a record take 128 KiB in hexadecimal."""
+
+MAX_PIECES: Final = 20_000
+"""Tokens, parentheses and lines of one entry: 10 ms. The longest data take
+2,000 tokens in lines of 64 digits."""
 
 # A quote within a token belongs to it after an equals sign only: alpn="h2,h3" (RFC 9460 2.1).
 _PIECE: Final = re.compile(
-    rb"""[ \t\r]+|;[^\n]*|(\n)|([()])
-    |"((?:[^"\\\n]|\\[^\n])*)"
-    |((?:[^ \t\r\n"();\\]|\\[^\n]|(?<==)"(?:[^"\\\n]|\\[^\n])*")+)""",
+    rb"""[ \t\r]*+(?:;[^\n]*+)?(?:(\n)|([()])
+    |"((?:[^"\\\n]++|\\[^\n])*)"
+    |((?:[^ \t\r\n"();\\]++|\\[^\n]|(?<==)"(?:[^"\\\n]++|\\[^\n])*")+)
+    |\Z)""",
     re.VERBOSE,
 )
 _NEWLINE: Final = 1
 _PAREN: Final = 2
 _QUOTED: Final = 3
+_BARE: Final = 4
 
 _INNER_QUOTES: Final = re.compile(r"\\.|\"", re.DOTALL)
 
@@ -50,42 +56,49 @@ class Entry(NamedTuple):
 def entry(text: bytes, start: int) -> Entry:
     """The entry that begins there, no tokens if it is a blank or a comment. Raises `Broken`."""
     tokens: list[str] = []
-    depth, lines, at, stop = 0, 0, start, start + MAX_ENTRY
-    while at < len(text):
-        match = _PIECE.match(text, at)
-        if match is None:
-            fault = Fault(_wanted(text, at), _line_at(text, at))
-            raise Broken(fault, next_line(text, at), lines + 1)
+    indented = text[start : start + 1] in (b" ", b"\t")
+    depth, lines, at = 0, 0, start
+    for count, match in enumerate(_PIECE.finditer(text, start, start + MAX_ENTRY)):
+        if count == MAX_PIECES:
+            raise _too_long(text, lines)
+        if match.start() != at:
+            break
         at = match.end()
         piece = match.lastindex
-        if piece == _NEWLINE:
+        if piece == _BARE:
+            tokens.append(_token(match[_BARE], False))
+        elif piece == _QUOTED:
+            tokens.append(_token(match[_QUOTED], True))
+        elif piece == _NEWLINE:
             lines += 1
             if not depth:
-                break
+                return Entry(tokens, indented, at, lines)
         elif piece == _PAREN:
             depth += 1 if match[_PAREN] == b"(" else -1
             if depth < 0:
                 fault = Fault("an opening parenthesis before the closing one", ")")
                 raise Broken(fault, next_line(text, at), lines + 1)
-        elif piece is not None:
-            tokens.append(_token(match[piece], piece == _QUOTED))
-        if at > stop:
-            raise Broken(Fault(f"an entry of at most {MAX_ENTRY} bytes"), len(text), lines)
+    if at < len(text):
+        raise _stuck(text, start + MAX_ENTRY, at, lines)
     if depth:
-        raise Broken(Fault("a closing parenthesis"), len(text), lines)
-    return Entry(tokens, text[start : start + 1] in (b" ", b"\t"), at, lines)
+        raise Broken(Fault("a closing parenthesis"), at, lines)
+    return Entry(tokens, indented, at, lines)
 
 
-def _wanted(text: bytes, at: int) -> str:
-    if text[at : at + 1] == b'"':
-        return "a closing quote on the same line"
-    return "a character after each backslash"
+def _stuck(text: bytes, stop: int, at: int, lines: int) -> Broken:
+    """Why an entry goes no further: what comes is no piece of any, if it all is within bounds."""
+    end = next_line(text, at)
+    if end > stop:
+        return _too_long(text, lines)
+    line = text[at:end].strip().decode("utf-8", "replace")
+    quote = line.startswith('"')
+    wanted = "a closing quote on the same line" if quote else "a character after each backslash"
+    return Broken(Fault(wanted, line), end, lines + 1)
 
 
-def _line_at(text: bytes, at: int) -> str:
-    end = text.find(b"\n", at)
-    piece = text[at : end if end >= 0 else len(text)]
-    return piece[:100].decode("utf-8", "replace").rstrip()
+def _too_long(text: bytes, lines: int) -> Broken:
+    bound = f"an entry of at most {MAX_ENTRY} bytes and {MAX_PIECES} pieces"
+    return Broken(Fault(bound), len(text), lines)
 
 
 def _token(raw: bytes, quoted: bool) -> str:

@@ -62,14 +62,15 @@ def find_type(node: Node, type: int) -> Plain | None:
 class Tree:
     """
     `nodes`: what the zone is authoritative for, and the names with the cuts themselves; `below`:
-    what lies below a cut, glue among it; `cuts`: the names with NS (the apex not) or DNAME.
+    what lies below a cut, glue among it; `cuts`: the names with NS (the apex not) or DNAME, and
+    where that was written.
     All names are keys.
     """
 
     origin: bytes
     nodes: Shards
     below: Shards
-    cuts: frozenset[bytes]
+    cuts: Mapping[bytes, str]
 
     def get(self, key: bytes) -> Node | None:
         """The RRsets of a name that is not below a cut, None if there is no such name."""
@@ -111,7 +112,7 @@ def planted(origin: bytes, rrsets: Mapping[bytes, Node]) -> Tree:
     for key, node in {origin: (), **rrsets}.items():
         nodes[hash(key) & MASK][key] = node
         fill(key, origin, nodes)
-    return Tree(origin, nodes, shards(), frozenset())
+    return Tree(origin, nodes, shards(), {})
 
 
 def fill(key: bytes, origin: bytes, nodes: Shards) -> None:

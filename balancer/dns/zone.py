@@ -132,8 +132,8 @@ def _clashes(tree: Tree, key: bytes, dynamic: Dynamic) -> Iterator[str]:
     cut = key if key in tree.cuts and key != tree.origin else cut_above(key, tree.origin, tree.cuts)
     if cut is not None:
         yield (
-            f"{text}: expected no NS or DNAME at {names.to_text(cut)}, which gives this name away; "
-            "remove it or the answer"
+            f"{text}: expected no NS or DNAME at {names.to_text(cut)} ({tree.cuts[cut]}), which "
+            "gives this name away; remove it or the answer"
         )
     for type, _, _ in tree.get(key) or ():
         if type == codes.CNAME or type in dynamic.types:

@@ -190,6 +190,8 @@ class _File:
     def key(self, text: str) -> bytes:
         """The key of an owner, which lies in the zone. Raises `Fault`."""
         name = recordtext.name(text, self.origin).lower()
+        if self.short.usable and not text.endswith("."):
+            return name  # below an origin that is within
         zone = self.whole.master.origin
         if not names.is_within(name, zone):
             raise Fault(f"a name within {names.to_text(zone)}", text)
@@ -219,7 +221,7 @@ class _File:
     def include(self, words: list[str]) -> Slices[None]:
         """$INCLUDE FILE [ORIGIN]: owner, origin and TTL are afterwards as before."""
         if not 1 <= len(words) <= 2:
-            raise Fault("$INCLUDE FILE [ORIGIN]", " ".join(words))
+            raise Fault("$INCLUDE FILE [ORIGIN]", " ".join(words) or None)
         if self.depth >= MAX_DEPTH:
             raise Fault(f"at most {MAX_DEPTH} files that include one another", words[0])
         path = fields.text_bytes(words[0]).decode("utf-8", "surrogateescape")

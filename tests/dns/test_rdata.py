@@ -109,8 +109,9 @@ def several(part: st.SearchStrategy[str], between: str) -> st.SearchStrategy[str
 PARAM = st.fixed_dictionaries({}, optional={
     "alpn": several(st.text("abch23", min_size=1, max_size=5), ","),
     "port": U16.map(str), "ipv4hint": several(IP4, ","), "ipv6hint": several(IP6, ","),
-    "ech": st.binary(min_size=1, max_size=20).map(
-        lambda data: fields.to_base64(len(data).to_bytes(2, "big") + data)),
+    # dnspython wants a list of configurations; any of an unknown version will do.
+    "ech": st.binary(max_size=20).map(lambda data: fields.to_base64(
+        (len(data) + 4).to_bytes(2, "big") + b"\xaa\xaa" + len(data).to_bytes(2, "big") + data)),
     "key667": STRING,
 }).map(lambda params: " ".join(f"{key}={value}" for key, value in params.items()))
 

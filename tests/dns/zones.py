@@ -33,9 +33,9 @@ def load(
     return finish(reading(raw, Master("z", ORIGIN, open_file, apex)))
 
 
-def sound(text: str, **others: dict[str, bytes]) -> Loaded:
+def sound(text: str, files: dict[str, bytes] | None = None) -> Loaded:
     """Read `HEAD` and the text, which must not have a problem."""
-    loaded = load(HEAD + textwrap.dedent(text), **others)
+    loaded = load(HEAD + textwrap.dedent(text), files)
     if loaded.problems:
         raise AssertionError(loaded.problems)
     return loaded
