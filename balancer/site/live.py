@@ -44,7 +44,7 @@ from balancer.site.build import (
 )
 from balancer.site.context import Context, Parts
 from balancer.site.control import ControlPort
-from balancer.site.names import Named, Names
+from balancer.site.names import Named, Names, gather
 from balancer.site.plan import BalancerPlan, Makers, Plan, PoolPlan
 from balancer.site.sections import DEFAULT_CONTROL
 from balancer.site.trusts import Trusts
@@ -134,7 +134,7 @@ class Change:
     _prepared: list[IPrepared] = field(factory=list, init=False)
     _problems: list[str] = field(factory=list, init=False)
     """What `PrepareError`s said: all of it is told at once."""
-    _named: list[Named] = field(factory=list, init=False)
+    _named: dict[str, list[Named]] = field(factory=dict, init=False)
 
     @_parts.default
     def _no_parts(self) -> Parts:
@@ -217,10 +217,9 @@ class Change:
         for change in self._pools.values():
             yield
             self._commit_pool(change)
-        self._named = []
         for change in self._pools.values():
             yield
-            self._named += named(change.plan, change.lines, change.pool)
+            gather(named(change.plan, change.lines, change.pool), self._named)
         yield
 
     def commit(self) -> None:

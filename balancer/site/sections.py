@@ -38,7 +38,7 @@ from balancer.pool.settings import ALGORITHMS, WITH_ARGUMENT, Algorithm, Ejectio
 MAX_WEIGHT = 256
 """The greatest weight of a server, as HAProxy's."""
 
-LATER_CHECKS = frozenset(("agent", "dns"))
+LATER_CHECKS = frozenset(("agent",))
 
 
 @frozen
@@ -290,7 +290,8 @@ class PoolSection:
     check: CheckLine | None = option(
         check_line,
         help="How a server's health is asked: `tcp`, `http GET /path expect=200-399 host=NAME "
-        "body=REGEX`, `https ...`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
+        "body=REGEX`, `https ...`, `dns NAME TYPE expect=ADDRESS-or-TEXT "
+        "rcode=CODE`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
         "asks another port than the server's. `tcp` by default; `none`, with a warning, for a pool "
         "that only [udp], [dns] and [ecmp] sections use; servers without a port need `port=N` to "
         "be checked.",

@@ -81,6 +81,13 @@ class Views(SynchronousTestCase):
         text = self.lines("status", status)
         self.assertIn("\nnot available: dns: no module\nf:1: x (warning)\n\n", text)
 
+    def test_reason(self) -> None:
+        """Of a server that somebody took out, it is said who, instead of its last check."""
+        for state, shown in (("drain", "overrides, line 2"), ("up", "status 200, 1.1 ms")):
+            each = samples.server("a", state=state, reason="overrides, line 2")
+            text = self.lines("status", {"pools": {"web": {"servers": {"a": each}}}})
+            self.assertEqual(text.splitlines()[-1].rpartition("  ")[2], shown)
+
     def test_check(self) -> None:
         """A site file's problems are shown as they are, then the verdict."""
         self.assertEqual(self.lines("check", {"ok": True, "problems": []}, file="/f"), "/f: ok\n")

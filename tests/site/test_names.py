@@ -25,6 +25,7 @@ from balancer.site.names import (
     UNRESOLVED,
     Named,
     Names,
+    gather,
 )
 from balancer.wire.address import Address, literal
 from balancer.wire.connect_tls import Trust, client_context, secured
@@ -88,10 +89,16 @@ class NamesTests(SynchronousTestCase):
         """A server with that name."""
         return Server.of("pool", ServerSettings(name=endpoint.host), address, 0.0)
 
+    def follow(self, *named: Named) -> None:
+        """As a reload does."""
+        found: dict[str, list[Named]] = {}
+        gather(named, found)
+        self.names.follow(found)
+
     def begin(self, *endpoints: Endpoint) -> list[Server]:
         """Start with a server for each of the names; none of them is known."""
         servers = [self.server(each) for each in endpoints]
-        self.names.follow(Named(*each) for each in zip(servers, endpoints, strict=True))
+        self.follow(*(Named(*each) for each in zip(servers, endpoints, strict=True)))
         self.names.start()
         self.addCleanup(self.names.stop)
         self.advance(0)
@@ -115,7 +122,7 @@ class NamesTests(SynchronousTestCase):
         """A server with TLS has it at its new address, too, and is trusted as before."""
         trust = Trust(client_context(verify=False), "app.test")
         server = self.server(APP, secured(UNRESOLVED, trust))
-        self.names.follow([Named(server, APP)])
+        self.follow(Named(server, APP))
         self.names.start()
         self.addCleanup(self.names.stop)
         self.advance(0)
@@ -224,7 +231,7 @@ class NamesTests(SynchronousTestCase):
     def test_many(self) -> None:
         """Thousands of names are asked for a few at a time, and each once."""
         endpoints = [Endpoint(f"s{number}.test", 80) for number in range(1000)]
-        self.names.follow(Named(self.server(each), each) for each in endpoints)
+        self.follow(*(Named(self.server(each), each) for each in endpoints))
         self.names.start()
         self.addCleanup(self.names.stop)
         call: Any = self.clock.calls.pop(0)
@@ -244,7 +251,7 @@ class NamesTests(SynchronousTestCase):
         """A name that the site file has no more is not asked for any more, nor known."""
         self.begin(APP, WEB)
         self.answer(AT_FIRST)
-        self.names.follow(())
+        self.follow()
         self.answer(AT_FIRST)
         self.advance(2 * TTL)
         self.assertEqual((self.resolver.open, self.clock.getDelayedCalls()), ([], []))
@@ -254,7 +261,7 @@ class NamesTests(SynchronousTestCase):
         """A name that stays is not asked for by a reload; a new one is, at once."""
         (server,) = self.begin(APP)
         self.answer(AT_FIRST)
-        self.names.follow([Named(server, APP), Named(self.server(WEB), WEB)])
+        self.follow(Named(server, APP), Named(self.server(WEB), WEB))
         self.advance(0)
         self.assertEqual(self.resolver.open, ["web.test"])
         self.assertEqual(self.names.address(Endpoint("app.test", 81)), literal("192.0.2.1", 81))
@@ -310,7 +317,7 @@ class StartTests(SynchronousTestCase):
         self.names.look_up_now((APP, WEB))
         self.assertEqual([self.names.address(each) for each in (APP, WEB)], [FIRST, UNRESOLVED])
         server = Server.of("pool", ServerSettings(name="s"), UNRESOLVED, 0.0)
-        self.names.follow([Named(server, WEB)])
+        self.names.follow({"web.test": [Named(server, WEB)]})
         self.names.start()
         self.addCleanup(self.names.stop)
         self.clock.advance(0)
