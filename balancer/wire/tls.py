@@ -215,7 +215,7 @@ class TlsStream(Shaking):
 
     def _half_close(self) -> Any:
         """Send close_notify in a moment when nothing is to be read; until then read on."""
-        self._waits_for_gap = not self._nothing_waits()
+        self._waits_for_gap = not (self._read_closed or self._nothing_waits())
         if self._waits_for_gap:
             return None
         try:
@@ -232,6 +232,12 @@ class TlsStream(Shaking):
             return CONNECTION_LOST
         self._goodbye = True
         return super()._after_flush()
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """The peer has sent its end: ours, if it waited for that, goes out now."""
+        super().readConnectionLost(reason)
+        if self._waits_for_gap and self.connected:
+            self._flush_soon()
 
     def _nothing_waits(self) -> bool:
         try:
