@@ -257,6 +257,10 @@ class FakeLog:
         """Keep the line."""
         self._lines.append(line)
 
+    def write_all(self, lines: Sequence[bytes]) -> None:
+        """Keep the lines."""
+        self._lines += lines
+
     def attach(self, source: Callable[[], None]) -> None:
         """Another source."""
         self.sources.append(source)
