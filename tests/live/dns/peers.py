@@ -7,6 +7,7 @@ and with one worker. Knows nothing of what they are asked.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -101,6 +102,8 @@ GDNSD_KNOWS = frozenset(map(dns.rdatatype.from_text, (
     "SOA", "A", "AAAA", "NS", "PTR", "CNAME", "MX", "SRV", "TXT", "NAPTR", "CAA")))
 """The types that gdnsd 3.8 wants written by name; all others it wants in RFC 3597's form."""
 
+_NEWER = re.compile(r"\b(?:SVCB|HTTPS|TYPE\d+)\b")
+
 Zones = Mapping[str, Path]
 """Zone files by the zone's name, such as `example.test`."""
 
@@ -117,7 +120,8 @@ def gdnsd(directory: Path, port: int, zones: Zones, options: str = "", plugins: 
     for name in ("zones", "run", "state"):
         (directory / name).mkdir(exist_ok=True)
     for name, path in zones.items():
-        (directory / "zones" / name).write_text(generic(path, name))
+        (directory / "zones" / name).write_text(path.read_text() if plain(path)
+                                                else generic(path, name))
     _fill(directory / "config", GDNSD, port, options=options, plugins=plugins)
     return ["gdnsd", "-c", str(directory), "start"]
 
@@ -159,6 +163,12 @@ def _fill(path: Path, template: str, port: int, **values: str) -> Path:
     path.write_text(Template(template).substitute(
         values, directory=path.parent, host=LOOPBACK, port=port, largest=LARGEST))
     return path
+
+
+def plain(path: Path) -> bool:
+    """Whether gdnsd reads the zone file as it is: it has none of the types that need another
+    form."""
+    return not _NEWER.search(path.read_text())
 
 
 def generic(path: Path, zone: str) -> str:
