@@ -1,0 +1,111 @@
+"""
+Packets that nobody should send: noise, sound queries with a few bytes changed, and some that were
+made to cost much. Pure: the same `Random` gives the same packets.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from random import Random
+
+LARGEST = 512
+"""Bytes of a packet of noise; real queries are shorter."""
+
+MOST_CHANGES = 8
+"""Changes to one sound query."""
+
+_HEADER = struct.Struct("!6H")
+
+LABELS = (b"\x03www", b"\x07EXAMPLE", b"\x07example\x04test\x00", b"\x00", b"\xc0\x0c", b"\xc0\x00",
+          b"\xff\xff", b"\x3f" + b"a" * 63, b"\x40", b"\x80", b"\x01*", b"\x04wild", b"\x03sub")
+NUMBERS = (0, 1, 2, 6, 15, 16, 28, 33, 41, 64, 65, 250, 251, 252, 255, 256, 512, 1232, 4096, 65535)
+
+
+def chains() -> bytes:
+    """
+    A message of 64 KB with chains of pointers as long as they can be, each name looked at through
+    all the others: what CVE-2026-42304 is about.
+    """
+    names = bytearray(b"\x00")
+    before = _HEADER.size
+    while len(names) < 16000:
+        pointer = 0xc000 | before
+        before = _HEADER.size + len(names)
+        names += struct.pack("!H", pointer) + b"\x00\x01\x00\x01"
+    records = (struct.pack("!HHHIH", 0xc000 | before, 1, 1, 0, 0))
+    count = (65535 - _HEADER.size - len(names)) // len(records)
+    return _HEADER.pack(1, 0, len(names) // 6, count, 0, 0) + bytes(names) + records * count
+
+
+def deep() -> bytes:
+    """A question whose name is as many labels of one byte as fit, and then some."""
+    return _HEADER.pack(2, 0, 1, 0, 0, 0) + b"\x01a" * 30000 + b"\x00\x00\x01\x00\x01"
+
+
+def crowded() -> bytes:
+    """A header that promises 65,535 of everything, and as many records as fit."""
+    record = b"\x00" + struct.pack("!HHIH", 41, 1232, 0, 0)
+    return _HEADER.pack(3, 0, 1, 65535, 65535, 65535) + b"\x00\x00\x01\x00\x01" + record * 5900
+
+
+def options() -> bytes:
+    """An OPT record with 16,000 options."""
+    data = struct.pack("!HH", 65001, 0) * 16000
+    return (_HEADER.pack(4, 0, 1, 0, 0, 1) + b"\x07example\x04test\x00\x00\x01\x00\x01\x00"
+            + struct.pack("!HHIH", 41, 1232, 0, len(data)) + data)
+
+
+COSTLY = (chains(), deep(), crowded(), options())
+
+
+def noise(random: Random) -> bytes:
+    """Bytes without any sense; half of them behind the header of a query."""
+    raw = random.randbytes(random.randrange(LARGEST))
+    if random.random() < 0.5:
+        return raw
+    return _HEADER.pack(random.randrange(65536), random.choice((0, 0x100, 0x2000, 0x8000)), 1,
+                        *(random.choice((0, 0, 1, 65535)) for _ in range(3))) + raw
+
+
+def pieces(random: Random) -> bytes:
+    """Labels, pointers and numbers that have a meaning, in an order that has none."""
+    body = b"".join(
+        random.choice(LABELS) if random.random() < 0.6
+        else struct.pack("!H", random.choice(NUMBERS)) for _ in range(random.randrange(1, 24)))
+    return _HEADER.pack(random.randrange(65536), random.choice((0, 0, 0x100, 0x2800)), 1, 0,
+                        random.choice((0, 0, 1)), random.choice((0, 1, 1, 2))) + body
+
+
+def mutated(random: Random, query: bytes) -> bytes:
+    """A query with some bytes changed, put in, left out or cut off."""
+    changed = bytearray(query)
+    for _ in range(random.randrange(1, MOST_CHANGES)):
+        at = random.randrange(len(changed) + 1)
+        match random.randrange(6):
+            case 0:
+                changed[at:at + 1] = random.randbytes(1)
+            case 1:
+                changed[at:at] = random.randbytes(random.randrange(4))
+            case 2:
+                del changed[at:at + random.randrange(4)]
+            case 3:
+                del changed[at:]
+            case 4:
+                changed[at:at + 2] = struct.pack("!H", random.choice(NUMBERS))
+            case _:
+                changed[at:at] = random.choice(LABELS)
+    return bytes(changed)
+
+
+def packets(random: Random, queries: tuple[bytes, ...], count: int) -> Iterator[bytes]:
+    """So many packets, the costly ones among them if there are enough."""
+    yield from COSTLY[:count]
+    for _ in range(count - len(COSTLY)):
+        chance = random.random()
+        if chance < 0.15:
+            yield noise(random)
+        elif chance < 0.3:
+            yield pieces(random)
+        else:
+            yield mutated(random, random.choice(queries))
