@@ -84,9 +84,9 @@ class IBalancer(IService):
     """
     One section of the site file at work.
 
-    The site calls `prepare` and `commit` once before `startService`, and again at each reload.
-    `startService` begins to accept, `drain` stops accepting and waits, `stopService` ends what is
-    left.
+    The site calls `prepare` and `commit` once before `startService`, and again at each reload; a
+    section that its references name is prepared, and committed, before it. `startService` begins
+    to accept, `drain` stops accepting and waits, `stopService` ends what is left.
     """
 
     def prepare(settings: Any) -> IPrepared:
@@ -104,6 +104,58 @@ class IBalancer(IService):
         """What it counts; every sample bears the label `balancer`."""
 
 
+class INamedServers(IBalancer):
+    """A balancer that gives each server of a pool a host name of its own. What it tells is what is
+    in force, or, before the first commit, nothing."""
+
+    zone: str = Attribute("The ZONE of the [dns ZONE] section that the names belong to.")
+
+    pool: Pool = Attribute("The pool whose servers have the names.")
+
+    ttl: float = Attribute("How long an answer with such a name may be kept, in seconds.")
+
+    def names() -> Mapping[str, str]:
+        """The server's name to its host name, absolute, in lower case, without the final dot:
+        `{"a": "www1.example.test"}`."""
+
+    def location(server: str, scheme: str = "http", port: int = 0) -> str:
+        """The URL of the server of that name, without a slash at the end:
+        `https://www1.example.test:8443`. `scheme` and `port` are those that the client came in by,
+        and hold where the section gives none; a port that is the scheme's own, or 0, is left out.
+        KeyError for a server without a name."""
+
+    def changed(callback: Callable[[], None]) -> None:
+        """Call `callback` whenever names or options have become others. It must not raise."""
+
+    def unchanged(callback: Callable[[], None]) -> None:
+        """Call it no more; harmless if it is not called."""
+
+
+@frozen
+class HttpEndpoint:
+    """Where HTTP is spoken: `tls` or plain, the protocols by their ALPN names (RFC 7301) that are
+    really served there, and the pools whose servers answer."""
+
+    address: Address
+    port: int
+    tls: bool
+    alpn: tuple[str, ...]
+    pools: tuple[str, ...]
+
+
+class IEndpoints(IBalancer):
+    """A balancer that tells where HTTP clients reach it."""
+
+    def endpoints() -> Sequence[HttpEndpoint]:
+        """Its listeners that are in force, in the order of the site file."""
+
+    def changed(callback: Callable[[], None]) -> None:
+        """Call `callback` whenever they have become others. It must not raise."""
+
+    def unchanged(callback: Callable[[], None]) -> None:
+        """Call it no more; harmless if it is not called."""
+
+
 class IPreparesInSlices(IBalancer):
     """A balancer whose `prepare` may take longer than a few milliseconds."""
 
@@ -117,7 +169,8 @@ class PrepareError(Exception):
 
 class IBalancerMaker(IPlugin):
     """
-    Makes the balancers of one kind. Light to import: what is heavy is imported by `make`.
+    Makes the balancers of one kind. Light to import: what is heavy is imported by `make`. It is
+    never called for a kind whose section is `inert`.
     """
 
     kind: str = Attribute("The word that opens the section: `http` in `[http web]`.")
@@ -154,13 +207,33 @@ class ICheckMaker(IPlugin):
 
 
 class IContext(Interface):
-    """What the site lends to balancers and checks."""
+    """
+    What the site lends to balancers and checks. While a plan is being prepared, all that is told of
+    the site file is that plan's; otherwise it is that of the plan in force.
+    """
 
+    site_name: str = Attribute("The site's name; the host's unless the site file gives one.")
+    geo: str | None = Attribute("The path of the database of places, if the site file names one.")
     reactor: IWireReactor = Attribute("The reactor.")
     wheel: Wheel = Attribute("The deadline wheel: one tick for all of the site.")
+    state: str = Attribute(
+        "The absolute path of the directory for what must survive a restart; it may not exist "
+        "before the first write. `wire.statefile` reads and writes there."
+    )
 
     def pool(name: str) -> Pool:
         """The pool of that name; the site file was checked, so it exists."""
+
+    def sections(kind: str) -> Mapping[str, Any]:
+        """The settings of the inert sections of that kind by their names, in the order of the site
+        file."""
+
+    def balancer(key: str) -> IBalancer:
+        """The balancer of that key, `http:web`; KeyError if there is none. All are made before any
+        is prepared; it was prepared before you if your references name it."""
+
+    def balancers(kind: str) -> Mapping[str, IBalancer]:
+        """All balancers of that kind by their names, in the order of the site file."""
 
     def listener(host: str, port: int) -> Listener:
         """The bound TCP listener that the section claimed."""
@@ -199,10 +272,11 @@ class IExplains(Interface):
     def explain(question: Mapping[str, str]) -> Mapping[str, Any]:
         """
         For http, `question` has `method`, `url` and `from` (an address); for tcp and udp, `from`
-        (ADDRESS:PORT). The answer, ready for JSON: `rule` (which one matched), `pool`, `candidates`
-        (each `server`, `usable`, `why`), `chosen` (a server's name, or None), or `answer` where the
-        balancer answers by itself. Changes nothing. Raises `NotDone` for a question that it cannot
-        read.
+        (ADDRESS:PORT); for dns, `name`, `type` and `from` (an address). The answer, ready for JSON:
+        `rule` (which one matched), `pool`, `candidates` (each `server`, `usable`, `why`), `chosen`
+        (a server's name, or None), or `answer` where the balancer answers by itself; for dns also
+        `records` (texts), `ttl`, `scope` and `place`. Changes nothing. Raises `NotDone` for a
+        question that it cannot read.
         """
 
 
@@ -233,7 +307,8 @@ class IOperator(Interface):
 
     def explain(kind: str, name: str, question: Mapping[str, str]) -> Mapping[str, Any]:
         """Ask the balancer `kind:name`, see `IExplains`. With an empty name the http balancer that
-        listens where the question's URL goes is asked."""
+        listens where the question's URL goes is asked. For dns, `name` is the domain name that is
+        asked for: the zone with the longest match is asked."""
 
 
 class ISite(Interface):

@@ -22,10 +22,8 @@ NOT_BUILT = frozenset({"confirm", "rollback", "connections", "top", "diff"})
 
 FIELDS_NOT_BUILT = frozenset({"confirm-within"})
 
-KINDS = ("http", "tcp", "udp")
+KINDS = ("http", "tcp", "udp", "dns")
 """Kinds of balancers that can be asked where something would go."""
-
-KINDS_NOT_BUILT = frozenset({"dns"})
 
 THIS_MACHINE = "127.0.0.1"
 """Whom a question comes from that does not say."""
@@ -138,8 +136,6 @@ def _flag(value: object) -> bool:
 
 def _kind(value: object) -> str:
     kind = _text(value, f"one of {', '.join(KINDS)}")
-    if kind in KINDS_NOT_BUILT:
-        raise NotDone(f"explain {kind}: not in this version")
     if kind not in KINDS:
         raise NotDone(f"expected one of {', '.join(KINDS)}, got {shown(kind)}")
     return kind
@@ -172,13 +168,12 @@ def _events(desk: Desk, given: Given) -> Any:
 
 def _explain(desk: Desk, given: Given) -> Any:
     kind, name, question = given["kind"], given.get("name", ""), dict(given["question"])
-    if kind == "http":
+    if kind in ("http", "dns"):
         question.setdefault("from", THIS_MACHINE)
-        expected: tuple[str, ...] = ("method", "url", "from")
-    else:
-        expected = ("from",)
-        if not name:
-            raise NotDone(f"explain {kind}: expected the name of a balancer")
+    if kind != "http" and not name:
+        what = "a domain name" if kind == "dns" else "the name of a balancer"
+        raise NotDone(f"explain {kind}: expected {what}")
+    expected = {"http": ("method", "url", "from"), "dns": ("type", "from")}.get(kind, ("from",))
     for field in expected:
         if not question.get(field):
             raise NotDone(f"explain {kind}: expected {field!r} in the question")

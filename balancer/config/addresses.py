@@ -69,6 +69,16 @@ def endpoint(text: str) -> Endpoint:
     return Endpoint(host.lower() if literal is None else literal, port)
 
 
+def endpoint_or_host(text: str) -> Endpoint:
+    """As `endpoint`, but the port may be left out; it is 0 then."""
+    bracketed = text.startswith("[") and text.endswith("]")
+    if text.startswith(_UNIX) or (":" in text and not bracketed):
+        return endpoint(text)
+    if bracketed and "%" in text:
+        raise NotBuilt(text)
+    return Endpoint(endpoint(f"{text}:1").host, 0)
+
+
 def listen_endpoint(text: str) -> Endpoint:
     """An address to listen on: IPv4 or [IPv6], with a port (0: any that is free). Names are not
     resolved."""

@@ -106,12 +106,19 @@ def options_of(settings: type[Any]) -> Mapping[str, Declared]:
 
 @frozen
 class Reference:
-    """A section names another one: `index` is the line of the option's value that does it."""
+    """
+    A section names another one: `index` is the line of the option's value that does it. With
+    `through` its work goes that way: the pools of the section that it names count as its own when
+    its health is asked for. With `loose` it may be made ready before the other, which tells it of
+    what it wants to know later on: such references may go in circles.
+    """
 
     kind: str
     name: str
     option: str
     index: int = 0
+    through: bool = False
+    loose: bool = False
 
 
 @frozen
@@ -139,7 +146,8 @@ class Section:
     A kind of section, declared. `references`, `claims` and `check` are given the settings and must
     not raise; `check` is asked only when every option of the section could be read. With `later`
     the whole kind is in the contract but not built; `unusable` is the reason why this kind's
-    sections cannot be used here, for one whose maker does not import.
+    sections cannot be used here, for one whose maker does not import. With `inert` its sections are
+    only read by others: no balancer is made of them.
     """
 
     kind: str
@@ -151,6 +159,7 @@ class Section:
     check: Callable[[Any], Iterable[Finding]] = _nothing
     later: bool = False
     unusable: str = ""
+    inert: bool = False
     options: Mapping[str, Declared] = attrs.field(init=False, repr=False, eq=False)
 
     @options.default

@@ -20,7 +20,7 @@ USAGE = 2
 """The exit code for a command line that cannot be read."""
 
 THIS_MACHINE = "127.0.0.1"
-"""Whom `explain http` asks for when it is not told."""
+"""Whom `explain http` and `explain dns` ask for when they are not told."""
 
 NOT_BUILT = {
     "confirm": "keep what a reload with --confirm-within changed",
@@ -91,7 +91,7 @@ def parser() -> _Parser:
 
 def _add_explain(explain: _Parser, anywhere: _Parser) -> None:
     kinds = explain.add_subparsers(
-        dest="kind", metavar="http|tcp|udp", required=True, parser_class=_Parser
+        dest="kind", metavar="http|tcp|udp|dns", required=True, parser_class=_Parser
     )
     http = kinds.add_parser("http", parents=[anywhere], help="a request", allow_abbrev=False)
     http.add_argument("method", metavar="METHOD")
@@ -103,9 +103,10 @@ def _add_explain(explain: _Parser, anywhere: _Parser) -> None:
         flow.add_argument(
             "--from", dest="source", metavar="IP:PORT", required=True, type=_address_and_port
         )
-    dns = kinds.add_parser("dns", parents=[anywhere], help="not in this version")
-    dns.add_argument("rest", nargs="*")
-    dns.add_argument("--from", dest="source")
+    dns = kinds.add_parser("dns", parents=[anywhere], help="a query", allow_abbrev=False)
+    dns.add_argument("name", metavar="NAME")
+    dns.add_argument("type", metavar="TYPE", type=_record_type)
+    dns.add_argument("--from", dest="source", metavar="IP", default=THIS_MACHINE)
 
 
 def _weight(text: str) -> int:
@@ -119,6 +120,12 @@ def _url(text: str) -> str:
         msg = f"expected a URL such as http://www.example.org/path, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return text
+
+
+def _record_type(text: str) -> str:
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9-]{0,19}", text):
+        raise argparse.ArgumentTypeError(f"expected a type such as A or AAAA, got {text!r}")
+    return text.upper()
 
 
 def _address_and_port(text: str) -> str:
@@ -145,8 +152,6 @@ def not_built(found: argparse.Namespace) -> str:
         return str(found.verb)
     if found.verb == "reload" and found.confirm_within is not None:
         return "reload --confirm-within"
-    if found.verb == "explain" and found.kind == "dns":
-        return "explain dns"
     return ""
 
 
@@ -167,5 +172,7 @@ def request(found: argparse.Namespace) -> dict[str, Any]:
         question = {"from": found.source}
         if found.kind == "http":
             question = {"method": found.method, "url": found.url, **question}
+        elif found.kind == "dns":
+            question = {"type": found.type, **question}
         verb |= {"kind": found.kind, "name": getattr(found, "name", ""), "question": question}
     return verb

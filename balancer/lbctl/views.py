@@ -26,6 +26,9 @@ CANDIDATES = (Column("server", shrinks=True), Column("usable"), Column("why not"
 
 EVENTS = (Column("time"), Column("id", right=True), Column("event", fold=True))
 
+ONE_A_LINE = frozenset({"records"})
+"""Facts whose values begin on lines of their own."""
+
 ID_WIDTH = 6
 """Characters of a number in a stream of events, where what is to come is not known."""
 
@@ -78,6 +81,8 @@ def _explain(request: Mapping[str, Any], result: Mapping[str, Any], width: int) 
     shown = {name: value for name, value in result.items() if name != "candidates"}
     if "chosen" in shown and shown["chosen"] is None and not shown.get("answer"):
         shown["chosen"] = "nobody: no server can take it now" if candidates else None
+    if request["kind"] == "dns" and shown.get("records"):
+        shown = {name: value for name, value in shown.items() if value is not None}
     lines = [*_asked(request), *facts(shown, width)]
     if candidates:
         rows = [
@@ -92,6 +97,8 @@ def _asked(request: Mapping[str, Any]) -> Iterator[str]:
     question = request["question"]
     if request["kind"] == "http":
         what = f"{question['method']} {question['url']}"
+    elif request["kind"] == "dns":
+        what = f"{request['name']} {question['type']}"
     else:
         what = f"{request['kind']}:{request['name']}"
     yield plain(f"{what} from {question['from']}")
@@ -119,7 +126,9 @@ def facts(result: Mapping[str, Any], width: int) -> list[str]:
     indent = max((len(name) for name in result), default=0) + 2
     lines = []
     for name, value in result.items():
-        parts = wrap(_value(value), max(20, width - indent)) or [""]
+        each = value if name in ONE_A_LINE and isinstance(value, (list, tuple)) else [value]
+        room = max(20, width - indent)
+        parts = [part for text in each for part in wrap(_value(text), room)] or [plain(None)]
         lines.append(plain(name).ljust(indent) + parts[0])
         lines += [" " * indent + part for part in parts[1:]]
     return lines

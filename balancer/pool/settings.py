@@ -66,7 +66,8 @@ class Ejection:
 @frozen
 class PoolSettings:
     """A pool as the operator wants it. Times are seconds, `panic` is a share from 0 to 1, and an
-    empty `seed` stands for the pool's name."""
+    empty `seed` stands for the pool's name. `interval` is the time between two checks while a
+    verdict is pending, 0 where nobody checks."""
 
     name: str
     algorithm: Algorithm = Algorithm()
@@ -80,15 +81,17 @@ class PoolSettings:
     retries: int = 2
     connect_timeout: float = 5.0
     seed: str = ""
+    interval: float = 0.0
 
 
 @frozen
 class ServerSettings:
     """A line of `servers`. `weight` 0 means no new work, `max_connections` 0 no limit;
-    a `disabled` server starts in maintenance."""
+    a `disabled` server starts in maintenance, `place` names where it stands (empty: nowhere)."""
 
     name: str
     weight: int = 1
     backup: bool = False
     max_connections: int = 0
     disabled: bool = False
+    place: str = ""

@@ -39,6 +39,9 @@ class Verdicts:
         self.scale = Scale(settings.rise, settings.fall)
         self._now = now
         self._stale = True
+        self.revision = 0
+        """Grows whenever a verdict, a weight, what the operator wants or the result of a check that
+        disagrees with its verdict changes: who makes something of the servers makes it anew."""
         self._warming: set[Server] = set()
 
     def server(self, name: str) -> Server:
@@ -53,7 +56,9 @@ class Verdicts:
             return ()
         self._now = now
         move = self.scale.passed if ok else self.scale.failed
-        server.health = move(server.health)
+        health, server.health = server.health, move(server.health)
+        if server.health != health:
+            self.revision += 1
         before, server.verdict = server.verdict, self._verdict(server)
         if server.verdict == before:
             return ()
@@ -103,7 +108,7 @@ class Verdicts:
         if server.admin == "removed":
             return ()
         warming.reweigh(server, weight)
-        self._stale = True
+        self._outdated()
         return self._rescue()
 
     def tick(self, now: float) -> list[Event]:
@@ -111,7 +116,7 @@ class Verdicts:
         self._now = now
         for server in list(self._warming):
             if warming.proceed(server, self.settings.slow_start, now):
-                self._stale = True
+                self._outdated()
             if server.warming_since is None:
                 self._warming.discard(server)
         return [self._readmit(server, "its time is over") for server in self._due(now)]
@@ -120,7 +125,8 @@ class Verdicts:
         """The site file says something else now. What was learnt of a server that stays holds, and
         so does what the operator wanted of it, unless its line changed in that respect."""
         self._now = now
-        self.settings, self.servers, self._stale = settings, change.servers, True
+        self.settings, self.servers = settings, change.servers
+        self._outdated()
         self._by_name = {server.name: server for server in self.servers}
         events: list[Event] = [self._remove(server) for server in change.removed]
         events += [WasAdded(server.key, str(server.address)) for server in change.added]
@@ -231,4 +237,9 @@ class Verdicts:
     def _changed(self, server: Server, reason: str) -> None:
         server.reason = reason
         server.changed_at = self._now
+        self._outdated()
+
+    def _outdated(self) -> None:
+        """Candidates or weights are to be looked at anew."""
         self._stale = True
+        self.revision += 1

@@ -51,6 +51,7 @@ def pool_settings(plan: PoolPlan) -> PoolSettings:
         retries=section.retries,
         connect_timeout=section.connect_timeout,
         seed=plan.name if section.seed is None else section.seed,
+        interval=0.0 if plan.check is None else timing(plan).fast_interval,
     )
 
 
@@ -62,6 +63,7 @@ def server_settings(line: ServerLine) -> ServerSettings:
         backup=line.backup,
         max_connections=line.max_connections,
         disabled=line.disabled,
+        place=line.place,
     )
 
 

@@ -5,16 +5,19 @@ What the site lends to balancers and checks: the reactor, the wheel, pools, sock
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from zope.interface import implementer
 
-from balancer.interfaces import IContext, Published
+from balancer.interfaces import IBalancer, IContext, Published
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.site.listeners import Listeners
+from balancer.site.plan import Plan
 from balancer.site.registry import Registry
 from balancer.wire.datagrams import DatagramPort
 from balancer.wire.deadlines import Wheel
@@ -23,20 +26,62 @@ from balancer.wire.logfile import LogFile
 from balancer.wire.reactor import IWireReactor
 
 
+def name_of(plan: Plan) -> str:
+    """The site's name: the host's unless the site file gives one."""
+    return plan.site.name or socket.gethostname()
+
+
+@frozen
+class Parts:
+    """What is made of a plan, as far as it is made."""
+
+    plan: Plan
+    pools: dict[str, Pool] = field(factory=dict)
+    balancers: dict[str, IBalancer] = field(factory=dict)
+
+
 @implementer(IContext)
 @define(eq=False)
 class Context:
-    """See `IContext`. `coming` are pools of a plan that is being prepared and not in force yet."""
+    """See `IContext`. `present` is in force (None before the first plan is), `coming` is being
+    prepared."""
 
     reactor: IWireReactor
     wheel: Wheel
     listeners: Listeners
     registry: Registry
+    state: str
     logs: dict[str, LogFile] = field(factory=dict)
-    coming: Mapping[str, Pool] = field(factory=dict)
+    present: Parts | None = None
+    coming: Parts | None = None
+
+    @property
+    def _parts(self) -> Parts:
+        parts = self.coming or self.present
+        assert parts is not None
+        return parts
+
+    @property
+    def site_name(self) -> str:
+        return name_of(self._parts.plan)
+
+    @property
+    def geo(self) -> str | None:
+        return self._parts.plan.site.geo
+
+    def sections(self, kind: str) -> Mapping[str, Any]:
+        return {each.name: each.settings for each in self._parts.plan.inert if each.kind == kind}
+
+    def balancer(self, key: str) -> IBalancer:
+        return self._parts.balancers[key]
+
+    def balancers(self, kind: str) -> Mapping[str, IBalancer]:
+        start = f"{kind}:"
+        found = self._parts.balancers.items()
+        return {key[len(start) :]: each for key, each in found if key.startswith(start)}
 
     def pool(self, name: str) -> Pool:
-        coming = self.coming.get(name)
+        coming = None if self.coming is None else self.coming.pools.get(name)
         return self.registry.pools[name] if coming is None else coming
 
     def listener(self, host: str, port: int) -> Listener:

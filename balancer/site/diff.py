@@ -5,7 +5,7 @@ other. Pure. `lbctl plan` prints it and a reload carries it out, so that both sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -14,7 +14,7 @@ from attrs import frozen
 from balancer.config.schema import Claim, options_of
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
-from balancer.site.plan import BalancerPlan, Plan, PoolPlan
+from balancer.site.plan import BalancerPlan, InertPlan, Plan, PoolPlan
 from balancer.site.sections import ServerLine
 
 ONLY_AT_RESTART = frozenset(("workers", "state"))
@@ -82,7 +82,8 @@ def changing(old: Plan, new: Plan) -> Slices[tuple[Change, ...]]:
         else:
             found.append(change)
     yield
-    return (*found, *_balancers(old, new), *_listeners(old, new))
+    balancers = _balancers(old.balancers, new.balancers)
+    return (*found, *_balancers(old.inert, new.inert), *balancers, *_listeners(old, new))
 
 
 def changes(old: Plan, new: Plan) -> tuple[Change, ...]:
@@ -136,12 +137,14 @@ def _pool(old: PoolPlan, new: PoolPlan) -> Iterator[Change | None]:
 
 
 def _server(pool: str, line: ServerLine) -> str:
-    return f"server {pool}/{line.name} {line.endpoint}"
+    return f"server {pool}/{line.name} {line.where}"
 
 
-def _balancers(old: Plan, new: Plan) -> Iterator[Change]:
-    before: Mapping[str, BalancerPlan] = {each.key: each for each in old.balancers}
-    after = {each.key: each for each in new.balancers}
+def _balancers(
+    old: Sequence[BalancerPlan | InertPlan], new: Sequence[BalancerPlan | InertPlan]
+) -> Iterator[Change]:
+    before = {each.key: each for each in old}
+    after = {each.key: each for each in new}
     for key, each in before.items():
         if key not in after:
             yield Removed(f"{each.kind} {each.name}")
@@ -195,5 +198,5 @@ def _shown(value: Any) -> str:
         return "off"
     if isinstance(value, tuple):
         return f"({len(value)} lines)" if len(value) > 1 else ", ".join(map(str, value)) or "none"
-    text = str(value)
+    text = str(value) or "none"
     return text if len(text) <= 60 else text[:57] + "..."

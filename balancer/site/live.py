@@ -42,7 +42,7 @@ from balancer.site.build import (
     timing,
     trust_anew,
 )
-from balancer.site.context import Context
+from balancer.site.context import Context, Parts
 from balancer.site.control import ControlPort
 from balancer.site.names import Named, Names
 from balancer.site.plan import BalancerPlan, Makers, Plan, PoolPlan
@@ -129,29 +129,35 @@ class Change:
     _bound: tuple[Claim, ...] = field(default=(), init=False)
     _control: ControlPort | None = field(default=None, init=False)
     _pools: dict[str, PoolChange] = field(factory=dict, init=False)
-    _balancers: dict[str, IBalancer] = field(factory=dict, init=False)
+    _parts: Parts = field(init=False)
     _prepared: list[IPrepared] = field(factory=list, init=False)
     _problems: list[str] = field(factory=list, init=False)
     """What `PrepareError`s said: all of it is told at once."""
     _named: list[Named] = field(factory=list, init=False)
+
+    @_parts.default
+    def _no_parts(self) -> Parts:
+        return Parts(self.plan)
 
     # -- may fail
 
     def preparing(self) -> Slices[None]:
         """See `Live.preparing`."""
         live, context = self.live, self.live.context
+        context.coming = self._parts
         self._bound = context.listeners.bind(self.plan.claims)
         self._control = self._prepare_control()
         now = context.reactor.seconds()
         for pool in self.plan.pools:
-            self._pools[pool.name] = yield from self._preparing_pool(pool, now)
-        context.coming = {name: change.pool for name, change in self._pools.items()}
+            change = self._pools[pool.name] = yield from self._preparing_pool(pool, now)
+            self._parts.pools[pool.name] = change.pool
         for each in self.plan.balancers:
             yield
             balancer = live.balancers.get(each.key)
-            if balancer is None:
-                balancer = self._make(each)
-            self._balancers[each.key] = balancer
+            self._parts.balancers[each.key] = self._make(each) if balancer is None else balancer
+        for each in self.plan.in_order():
+            yield
+            balancer = self._parts.balancers[each.key]
             try:
                 if IPreparesInSlices.providedBy(balancer):
                     prepared = yield from balancer.preparing(each.settings)
@@ -196,7 +202,7 @@ class Change:
         if self._control is not None and self._control is not self.live.control:
             self._control.close()
         self.live.context.listeners.release(self._bound)
-        self.live.context.coming = {}
+        self.live.context.coming = None
 
     # -- cannot fail
 
@@ -218,20 +224,21 @@ class Change:
         live, context = self.live, self.live.context
         # Who is connected to a listener that goes is served.
         context.listeners.accept_waiting()
-        gone = {key: each for key, each in live.balancers.items() if key not in self._balancers}
+        balancers = self._parts.balancers
+        gone = {key: each for key, each in live.balancers.items() if key not in balancers}
         for name in live.checks.keys() - self._pools.keys():
             live.checks.pop(name).disownServiceParent()
         context.registry.know(
-            {name: change.pool for name, change in self._pools.items()},
+            self._parts.pools,
             {balancer.key: balancer.pools for balancer in self.plan.balancers},
         )
-        context.coming = {}
+        context.present, context.coming = self._parts, None
         for prepared in self._prepared:
             prepared.commit()
-        for key, balancer in self._balancers.items():
-            if key not in live.balancers:
-                live.adopt(balancer)
-        live.balancers = dict(self._balancers)
+        for each in self.plan.in_order():
+            if each.key not in live.balancers:
+                live.adopt(balancers[each.key])
+        live.balancers = dict(balancers)
         for key, balancer in gone.items():
             self._retire(key, balancer)
         self._commit_admin()

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 MAX_WEIGHT = 256
 
+MOST_NAME = 255
+"""Characters of a domain name that a message repeats: no name has more (RFC 1035 2.3.4)."""
+
 log = Logger()
 
 
@@ -185,6 +188,9 @@ class Operations:
     def explain(self, kind: str, name: str, question: Mapping[str, str]) -> Mapping[str, Any]:
         if kind == "http" and not name:
             name = self._http_at(question.get("url", ""))
+        elif kind == "dns":
+            question = {"name": name, **question}
+            name = self._zone_of(name)
         balancer = self._site.live.balancers.get(f"{kind}:{name}")
         if balancer is None:
             names = [
@@ -209,6 +215,26 @@ class Operations:
             if any(claim.port == port for claim in each.claims):
                 return each.name
         raise NotDone(f"expected a URL with the port of an [http] listener, got port {port}")
+
+    def _zone_of(self, name: str) -> str:
+        """The [dns ZONE] section with the longest match of `name`."""
+        asked = _labels(name)
+        zones = self._site.context.balancers("dns")
+        found = [each for each in zones if _ends_with(asked, _labels(each))]
+        if found:
+            return max(found, key=lambda zone: len(_labels(zone)))
+        known = ", ".join(zones) or "none"
+        text = f"expected a name in a zone of this site ({known}), got {name[:MOST_NAME]!r}"
+        raise NotDone(text)
+
+
+def _labels(name: str) -> list[str]:
+    """A domain name's labels, in lower case; dots at its end say nothing."""
+    return name.lower().rstrip(".").split(".")
+
+
+def _ends_with(labels: Sequence[str], end: Sequence[str]) -> bool:
+    return list(labels[-len(end) :]) == list(end)
 
 
 def _unknown(expected: str, got: str, known: Sequence[str]) -> NoReturn:

@@ -8,25 +8,41 @@ nothing; whether an address can be bound is found out in `listeners`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any, Literal
 
 from attrs import frozen
 
 from balancer.config import schema
-from balancer.config.schema import Claim, Parsed, Problem, Section, SiteFile, nearest, quoted
+from balancer.config.schema import (
+    Claim,
+    Parsed,
+    Problem,
+    Reference,
+    Section,
+    SiteFile,
+    nearest,
+    quoted,
+)
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Misspelt, NotBuilt, Unreadable, one_of
 from balancer.interfaces import IBalancerMaker, ICheck, ICheckMaker, IContext
+from balancer.site.order import Circle, arranged
 from balancer.site.sections import LATER, POOL, SITE, CheckLine, Nothing, PoolSection, SiteSettings
 
 WITHOUT_CONNECTIONS = frozenset(("udp", "dns", "ecmp"))
 """Kinds whose servers need not take TCP connections: a pool that only these use is not checked by
 TCP unless it says so."""
 
+WITHOUT_PORTS = frozenset(("dns", "ecmp"))
+"""Kinds that tell clients where servers are, and leave the port to them."""
+
 SHARING = frozenset(("dns",))
 """The kinds whose sections may share a listener among themselves."""
+
+MAX_CIRCLES = 20
+"""How many circles of sections that need each other are told of; the rest is one more error."""
 
 
 @frozen
@@ -40,17 +56,33 @@ class PoolPlan:
 
 @frozen
 class BalancerPlan:
-    """A balancer to be made, with the pools that it uses and the listeners that it claims."""
+    """A balancer to be made, with the pools that it uses, directly or through others, the listeners
+    that it claims, and the keys of the sections that it names and that are made ready before it."""
 
     kind: str
     name: str
     settings: Any
     pools: tuple[str, ...]
     claims: tuple[Claim, ...]
+    needs: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Its name in the whole site: `http:web`."""
+        return f"{self.kind}:{self.name}"
+
+
+@frozen
+class InertPlan:
+    """A section that others read, and of which nothing is made."""
+
+    kind: str
+    name: str
+    settings: Any
+
+    @property
+    def key(self) -> str:
+        """Its name in the whole site: `place:berlin`."""
         return f"{self.kind}:{self.name}"
 
 
@@ -64,6 +96,12 @@ class Plan:
     balancers: tuple[BalancerPlan, ...]
     claims: tuple[Claim, ...]
     warnings: tuple[Problem, ...]
+    inert: tuple[InertPlan, ...] = ()
+
+    def in_order(self) -> tuple[BalancerPlan, ...]:
+        """The balancers, each after those that it names."""
+        by_key = {each.key: each for each in self.balancers}
+        return tuple(by_key[key] for key in arranged({k: by_key[k].needs for k in by_key}))
 
 
 class BadSite(Exception):
@@ -129,23 +167,32 @@ class _Draft:
             self._sections = (Parsed("site", "", SiteSettings(), 0, {}), *file.sections)
         self._makers = makers
         self._declared = {section.kind: section for section in makers.sections()}
+        self._by_key = {f"{each.kind}:{each.name}": each for each in self._sections}
         self._users = self._all_users()
         self._checks: dict[str, Callable[[IContext], ICheck] | None] = {}
 
     def problems(self) -> Iterator[Problem]:
         yield from self._bad_references()
+        yield from self._circles()
         yield from self._bad_claims()
         yield from self._bad_checks()
         yield from self._unused_pools()
         yield from self._tls_problems()
         yield from self._unix_problems()
+        yield from self._missing_ports()
 
     def plan(self, warnings: tuple[Problem, ...]) -> Plan:
         site = next(s.settings for s in self._sections if s.kind == "site")
+        kinds = [each for each in self._sections if each.kind not in ("site", "pool")]
+        inert = tuple(
+            InertPlan(section.kind, section.name, section.settings)
+            for section in kinds
+            if self._declared[section.kind].inert
+        )
         balancers = tuple(
             self._balancer(section)
-            for section in self._sections
-            if section.kind not in ("site", "pool")
+            for section in kinds
+            if not self._declared[section.kind].inert
         )
         return Plan(
             path=self._path,
@@ -158,15 +205,35 @@ class _Draft:
             balancers=balancers,
             claims=tuple(claim for _, claim in self._claims()),
             warnings=warnings,
+            inert=inert,
         )
 
     def _balancer(self, section: Parsed) -> BalancerPlan:
-        declared = self._declared[section.kind]
-        pools = tuple(
-            dict.fromkeys(r.name for r in declared.references(section.settings) if r.kind == "pool")
-        )
-        claims = tuple(declared.claims(section.settings))
-        return BalancerPlan(section.kind, section.name, section.settings, pools, claims)
+        claims = tuple(self._declared[section.kind].claims(section.settings))
+        pools = tuple(dict.fromkeys(self._pools_of(section)))
+        needs = tuple(self._needs(section))
+        return BalancerPlan(section.kind, section.name, section.settings, pools, claims, needs)
+
+    def _references(self, section: Parsed) -> Iterable[Reference]:
+        return self._declared[section.kind].references(section.settings)
+
+    def _pools_of(self, section: Parsed) -> Iterator[str]:
+        """The pools that the section uses, and those of the sections that it works through."""
+        for reference in self._references(section):
+            if reference.kind == "pool":
+                yield reference.name
+            elif reference.through:
+                yield from self._pools_of(self._by_key[f"{reference.kind}:{reference.name}"])
+
+    def _needs(self, section: Parsed) -> dict[str, Reference]:
+        """The keys of the sections that must be ready before `section`, pools apart, with the first
+        reference to each; what is not there is told elsewhere."""
+        found: dict[str, Reference] = {}
+        for reference in self._references(section):
+            key = f"{reference.kind}:{reference.name}"
+            if reference.kind != "pool" and not reference.loose and key in self._by_key:
+                found.setdefault(key, reference)
+        return found
 
     def _problem(
         self,
@@ -185,9 +252,29 @@ class _Draft:
             severity=severity,
         )
 
+    def _circles(self) -> Iterator[Problem]:
+        """Sections that need each other can be made ready in no order."""
+        by_key = self._by_key
+        all_needs = {key: self._needs(each) for key, each in by_key.items() if each.kind != "pool"}
+        left = {key: list(needs) for key, needs in all_needs.items()}
+        for told in range(MAX_CIRCLES + 1):
+            try:
+                arranged(left)
+                return
+            except Circle as circle:
+                names = circle.names
+            last = by_key[names[-1]]
+            left[names[-1]].remove(names[0])
+            text = "too many circles; the rest was not looked for"
+            if told < MAX_CIRCLES:
+                around = ", which needs ".join(f"[{by_key[key].title}]" for key in names)
+                text = f"expected no circle, got [{last.title}], which needs {around}"
+            reference = all_needs[names[-1]][names[0]]
+            yield self._problem(last, reference.option, reference.index, text)
+
     def _bad_references(self) -> Iterator[Problem]:
         for section in self._sections:
-            for reference in self._declared[section.kind].references(section.settings):
+            for reference in self._references(section):
                 if (reference.kind, reference.name) in self._names:
                     continue
                 names = [name for kind, name in self._names if kind == reference.kind]
@@ -224,15 +311,23 @@ class _Draft:
             if section.kind != "pool":
                 continue
             self._checks[section.name] = None
-            check = section.settings.check
+            check, users = section.settings.check, self._users[section.name]
+            portless = [line for line in section.settings.servers if line.portless]
             if check is None:
-                users = self._users[section.name]
+                if portless and not users:
+                    continue  # nobody to say whether a port is missing
                 if users and users <= WITHOUT_CONNECTIONS:
-                    yield self._problem(section, "", 0, _UNCHECKED, "warning")
+                    names = sorted(users)
+                    who = f"{' and '.join(names)} {'uses' if len(names) == 1 else 'use'}"
+                    yield self._problem(section, "", 0, _UNCHECKED.format(who), "warning")
                     continue
                 check = CheckLine("tcp")
             if check.name == "none":
                 continue
+            if portless and check.port is None and users <= WITHOUT_PORTS:
+                text = f"expected port=N or none, since {portless[0].name} has no port, got "
+                text += quoted(" ".join((check.name, *check.words)))
+                yield self._problem(section, "check", 0, text)
             maker = self._makers.checks.get(check.name)
             if maker is None:
                 yield self._problem(section, "check", 0, self._unknown_check(check.name))
@@ -284,11 +379,23 @@ class _Draft:
                     text = f"expected an address, since a [udp] section uses this pool, got {got}"
                     yield self._problem(section, "servers", at, text)
 
+    def _missing_ports(self) -> Iterator[Problem]:
+        """Servers without a port, where somebody who uses them has to know it."""
+        for section in self._sections:
+            others = sorted(self._users[section.name] - WITHOUT_PORTS)
+            if section.kind != "pool" or not others:
+                continue
+            for at, line in enumerate(section.settings.servers):
+                if line.portless:
+                    since = f"since a [{others[0]}] section uses this pool"
+                    text = f"expected ADDRESS:PORT, {since}, got {quoted(line.where)}"
+                    yield self._problem(section, "servers", at, text)
+
     def _all_users(self) -> defaultdict[str, set[str]]:
         """The kinds of the sections that use each pool, by its name."""
         users: defaultdict[str, set[str]] = defaultdict(set)
         for section in self._sections:
-            for reference in self._declared[section.kind].references(section.settings):
+            for reference in self._references(section):
                 if reference.kind == "pool":
                     users[reference.name].add(section.kind)
         return users
@@ -296,7 +403,7 @@ class _Draft:
 
 _UNVERIFIED = "servers with tls need not prove who they are: anybody at their addresses is believed"
 
-_UNCHECKED = "its servers are taken to be up, since only udp uses it; set check, or check = none"
+_UNCHECKED = "its servers are taken to be up, since only {} it; set check, or check = none"
 
 
 def _meant(word: str | None) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from balancer.config.schema import Claim, Section, option
+from balancer.config.schema import Claim, Reference, Section, option
 from balancer.config.values import (
     Endpoint,
     Misspelt,
@@ -21,7 +21,7 @@ from balancer.config.values import (
     choice,
     duration,
     duration_within,
-    endpoint,
+    endpoint_or_host,
     free_text,
     integer,
     listen_endpoint,
@@ -42,7 +42,7 @@ LATER_CHECKS = frozenset(("agent", "dns"))
 
 @frozen
 class ServerLine:
-    """One line of a pool's option `servers`."""
+    """One line of a pool's option `servers`. Without a port, `endpoint` has port 0."""
 
     name: str
     endpoint: Endpoint
@@ -52,6 +52,18 @@ class ServerLine:
     disabled: bool = False
     tls: bool = False
     sni: str = ""
+    place: str = ""
+
+    @property
+    def portless(self) -> bool:
+        """Whether it needs a port and has none."""
+        return not self.endpoint.port and not self.endpoint.is_unix
+
+    @property
+    def where(self) -> str:
+        """Its address as the site file has it."""
+        text = str(self.endpoint)
+        return text.removesuffix(":0") if self.portless else text
 
     @property
     def certified(self) -> str:
@@ -95,35 +107,34 @@ _DNS_NAME = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*")
 
 
 def server_line(text: str) -> ServerLine:
-    """`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled] [tls] [sni=NAME]`."""
+    """`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled] [tls] [sni=NAME]
+    [place=NAME]`; whether PORT may be left out depends on who uses the pool."""
     words = text.split()
     if len(words) < 2:
         raise Unreadable(_SERVER)
     found = modifiers(
         words[2:],
-        {"weight": integer(0, MAX_WEIGHT), "max-connections": _count, "sni": dns_name},
+        {
+            "weight": integer(0, MAX_WEIGHT),
+            "max-connections": _count,
+            "sni": dns_name,
+            "place": name,
+        },
         flags=("backup", "disabled", "tls"),
-        later=("place",),
     )
     if "sni" in found and "tls" not in found:
         raise Unreadable("tls beside sni=", f"sni={found['sni']}")
     return ServerLine(
         name=name(words[0]),
-        endpoint=_server_endpoint(words[1]),
+        endpoint=endpoint_or_host(words[1]),
         weight=found.get("weight", 1),
         backup="backup" in found,
         max_connections=found.get("max-connections", 0),
         disabled="disabled" in found,
         tls="tls" in found,
         sni=found.get("sni", ""),
+        place=found.get("place", ""),
     )
-
-
-def _server_endpoint(text: str) -> Endpoint:
-    found = endpoint(text)
-    if not found.port and not found.host.startswith("unix:"):
-        raise Unreadable("ADDRESS:PORT, with a port above 0", text)
-    return found
 
 
 def algorithm(text: str) -> Algorithm:
@@ -215,8 +226,15 @@ class SiteSettings:
     workers: str = option(
         free_text, default="off", later=True, help="How many processes carry traffic."
     )
-    state: str | None = option(path, later=True, help="The directory for what must survive.")
-    geo: str | None = option(path, later=True, help="A database of places in mmdb format.")
+    state: str = option(
+        path,
+        default="run",
+        help="The directory for what must survive a restart. It is made, with the mode 0750, when "
+        "something is first written. Changes at a restart only.",
+    )
+    geo: str | None = option(
+        path, help="A database in mmdb format that says where clients are; none by default."
+    )
     resolvers: str | None = option(
         free_text, later=True, help="The DNS servers that are asked for servers' names."
     )
@@ -234,8 +252,10 @@ class PoolSection:
         lines=True,
         required=True,
         help="`NAME ADDRESS:PORT [weight=1] [backup] [max-connections=N] [disabled] [tls] "
-        "[sni=NAME]`. ADDRESS is IPv4, [IPv6], a DNS name, or unix:PATH. weight=0 gives it no new "
-        "work. A backup server gets work only while no other server can. A server with `tls` is "
+        "[sni=NAME] [place=NAME]`. ADDRESS is IPv4, [IPv6], a DNS name, or unix:PATH; PORT may be "
+        "left out where only [dns] and [ecmp] sections use the pool. weight=0 gives it no new "
+        "work. A backup server gets work only while no other server can. `place=` names the "
+        "[place NAME] where the server stands, for DNS answers. A server with `tls` is "
         "connected to, and checked, under TLS; its certificate must bear the name that `sni=` "
         "gives, else its DNS name or address.",
     )
@@ -250,7 +270,8 @@ class PoolSection:
         help="How a server's health is asked: `tcp`, `http GET /path expect=200-399 host=NAME "
         "body=REGEX`, `https ...`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
         "asks another port than the server's. `tcp` by default; `none`, with a warning, for a pool "
-        "that only [udp] sections use.",
+        "that only [udp], [dns] and [ecmp] sections use; servers without a port need `port=N` to "
+        "be checked.",
     )
     interval: float = option(
         _positive, default="2s", help="The time between two checks of a server."
@@ -338,6 +359,12 @@ def _site_claims(settings: SiteSettings) -> Iterable[Claim]:
         yield Claim("tcp", settings.admin.host, settings.admin.port, "admin")
 
 
+def _pool_references(settings: PoolSection) -> Iterable[Reference]:
+    for index, server in enumerate(settings.servers):
+        if server.place:
+            yield Reference("place", server.place, "servers", index)
+
+
 def _pool_relations(settings: PoolSection) -> Iterable[tuple[str, int, str]]:
     """What a pool's options must be to each other: (option, line of it, problem)."""
     seen: dict[str, int] = {}
@@ -383,6 +410,7 @@ POOL = Section(
     kind="pool",
     settings=PoolSection,
     help="Servers that do the same work, and how one of them is chosen.",
+    references=_pool_references,
     check=_pool_relations,
 )
 

@@ -20,14 +20,13 @@ from balancer.config.slices import Slices, finish
 from balancer.interfaces import ISite, Metric, PrepareError, Published, Snapshot
 from balancer.pool.pool import Pool
 from balancer.site import status
-from balancer.site.context import Context
+from balancer.site.context import Context, name_of
 from balancer.site.listeners import Listeners
 from balancer.site.live import Live, drained
 from balancer.site.names import Names
 from balancer.site.operations import Operations
 from balancer.site.plan import Makers, Plan
 from balancer.site.registry import Registry
-from balancer.site.status import name_of
 from balancer.wire.deadlines import Ticker, Wheel
 from balancer.wire.reactor import IWireReactor
 
@@ -53,7 +52,8 @@ class SiteService(MultiService):
         self.started = time.time()
         registry = Registry({}, {})
         wheel = Wheel(reactor.seconds())
-        self.context = Context(reactor, wheel, Listeners(reactor), registry)
+        state = os.path.abspath(plan.site.state)  # twistd may change directory
+        self.context = Context(reactor, wheel, Listeners(reactor), registry, state)
         self._names = Names(reactor)
         self._ticker = Ticker(reactor, wheel)
         self._turns: deque[Pool] = deque()

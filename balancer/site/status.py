@@ -5,7 +5,6 @@ The site at one moment: what `/api/status` and `/metrics` show.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +13,8 @@ from twisted.logger import Logger
 from balancer import __version__
 from balancer.config.slices import Slices, finish
 from balancer.interfaces import Metric, Published, Snapshot
+from balancer.site.context import name_of
 from balancer.site.metrics import site_metrics
-from balancer.site.plan import Plan
 
 if TYPE_CHECKING:
     from balancer.site.service import SiteService
@@ -71,11 +70,6 @@ def _told(key: str, ask: Callable[[], T], instead: T) -> T:
     except Exception:  # noqa: BLE001 - the edge to a third party's code: logged
         log.failure("{balancer} cannot tell its status", balancer=key)
         return instead
-
-
-def name_of(plan: Plan) -> str:
-    """The site's name."""
-    return plan.site.name or socket.gethostname()
 
 
 def _long_turns(site: SiteService) -> int:

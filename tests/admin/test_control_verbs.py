@@ -61,15 +61,17 @@ class Verbs(SynchronousTestCase):
         self.assertEqual((status["site"]["name"], status["now"]), ("test", 12.5))
 
     def test_explain(self) -> None:
-        """A question about HTTP comes from this machine unless it says otherwise."""
+        """A question about HTTP or DNS comes from this machine unless it says otherwise."""
         self.ask("explain", kind="http", question={"method": "GET", "url": "http://x/"})
         self.ask("explain", kind="tcp", name="echo", question={"from": "[::1]:9"})
+        self.ask("explain", kind="dns", name="www.x.test", question={"type": "A"})
         self.assertEqual(
             self.operator.asked,
             [
                 ("explain", "http", "",
                  {"method": "GET", "url": "http://x/", "from": "127.0.0.1"}),
                 ("explain", "tcp", "echo", {"from": "[::1]:9"}),
+                ("explain", "dns", "www.x.test", {"type": "A", "from": "127.0.0.1"}),
             ],
         )
 
@@ -78,6 +80,8 @@ class Verbs(SynchronousTestCase):
         self.assertIn("'url'", self.refused("explain", kind="http", question={"method": "GET"}))
         self.assertIn("'from'", self.refused("explain", kind="tcp", name="x", question={}))
         self.assertIn("name", self.refused("explain", kind="udp", question={"from": "::1"}))
+        self.assertIn("domain name", self.refused("explain", kind="dns", question={"type": "A"}))
+        self.assertIn("'type'", self.refused("explain", kind="dns", name="x", question={}))
         self.assertIn("question", self.refused("explain", kind="http", question=[]))
         self.assertIn("question", self.refused("explain", kind="http", question={"url": 1}))
         self.assertIn("http, tcp, udp", self.refused("explain", kind="smtp", question={}))
@@ -88,7 +92,6 @@ class Verbs(SynchronousTestCase):
         for verb in NOT_BUILT:
             self.assertEqual(self.refused(verb), f"{verb}: not in this version")
         self.assertIn("not in this version", self.refused("reload", **{"confirm-within": "1m"}))
-        self.assertIn("not in this version", self.refused("explain", kind="dns", question={}))
 
     def test_unknown(self) -> None:
         """An unknown verb is told which one was meant."""

@@ -32,6 +32,7 @@ from balancer.wire.address import Address, literal
 from balancer.wire.connect import ConnectFailed, ConnectImpossible
 from balancer.wire.deadlines import Wheel
 from balancer.wire.sending import HIGH_WATER, LOW_WATER
+from tests.lent import Lent
 
 WALL = 1_000_000_000.0
 """The wall clock at 0: 09/Sep/2001 01:46:40."""
@@ -261,12 +262,13 @@ class FakeLog:
 
 @implementer(IContext)
 @define(eq=False)
-class FakeContext:
+class FakeContext(Lent):
     """What the site lends."""
 
     reactor: Any
     wheel: Wheel
     pools: dict[str, Pool]
+    state: str = "/nonexistent"
     listeners: dict[tuple[str, int], FakeListener] = field(factory=dict)
     logs: dict[str, FakeLog] = field(factory=dict)
     published: list[Published] = field(factory=list)

@@ -136,6 +136,24 @@ class Views(SynchronousTestCase):
             {"server": "b", "usable": False, "why": "down"}]})
         self.assertIn("\nchosen  nobody: no server can take it now\n", text)
 
+    def test_explain_dns(self) -> None:
+        """A query's records have lines of their own, and what there is none of is left out."""
+        records = ["www.example.test. 30 IN A 192.0.2.1",
+                   'www.example.test. 30 IN TXT "' + "x" * 99]
+        result = {
+            "balancer": "dns:example.test", "rule": "answers: www pool=web", "pool": "web",
+            "candidates": [{"server": "a", "usable": True, "why": ""}], "chosen": None,
+            "records": records, "ttl": 30, "scope": "192.0.2.0/24", "place": None,
+        }
+        question = {"type": "A", "from": "192.0.2.1"}
+        text = self.lines("explain", result, kind="dns", name="www.example.test", question=question)
+        self.assertTrue(text.startswith("www.example.test A from 192.0.2.1\nbalancer  dns:"), text)
+        self.assertIn(f"\nrecords   {records[0]}\n          www", text)
+        self.assertIn("\nttl       30\nscope     192.0.2.0/24\n\nserver", text)
+        result["records"] = []
+        text = self.lines("explain", result, kind="dns", name="www.example.test", question=question)
+        self.assertIn("\nchosen    nobody: no server can take it now\nrecords   -\n", text)
+
     def test_explain_answer(self) -> None:
         """An answer of the balancer's own has no table."""
         text = self.explain({"rule": "1: -> redirect", "answer": {"code": 301, "to": "https"}})

@@ -27,6 +27,7 @@ from balancer.wire.connect import ConnectFailed, ConnectImpossible
 from balancer.wire.deadlines import Wheel
 from balancer.wire.reactor import IWireReactor
 from balancer.wire.stream import Stream
+from tests.lent import Lent
 
 CLIENT = ("192.0.2.7", 50312)
 
@@ -235,8 +236,10 @@ class FakeLog:
 
 
 @implementer(IContext)
-class Site:
+class Site(Lent):
     """A site with one pool `p`, whose servers a, b, ... are at 192.0.2.1, .2, ..."""
+
+    state = "/nonexistent"
 
     def __init__(
         self, servers: Sequence[str] = ("a", "b"), most: int = 0, **settings: Any

@@ -95,6 +95,12 @@ class OperationsTests(ReloadTestCase):
         self.assertEqual(len(error.problems), 2)
         self.assertEqual(len(self.site.plan.balancers), 2)
 
+    def test_another_state(self) -> None:
+        """Another directory for what must survive is refused: it changes only at a restart."""
+        self.file.write_text(TEXT.replace("name = here", "state = elsewhere"))
+        self.assertIn("state can change only at restart", str(self.refused(self.operator.reload())))
+        self.assertNotIn("elsewhere", self.site.context.state)
+
     def test_failed_prepare(self) -> None:
         """What cannot be prepared is told, and the reload after it works."""
         self.file.write_text(TEXT + "fault = broken\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -162,6 +163,12 @@ class SiteTests(SynchronousTestCase):
         verifyObject(ISite, site)
         verifyObject(IContext, site.context)
         verifyObject(IBalancer, self.maker.made["one"])
+
+    def test_state(self) -> None:
+        """The directory for what must survive is lent by its absolute path, `run` by default."""
+        for line, path in {"": "run", "state = kept/here\n": "kept/here"}.items():
+            site = self.site(TEXT.replace("name = here\n", line))
+            self.assertEqual(site.context.state, os.path.abspath(path))
 
     def test_all_prepared_before_any_commits(self) -> None:
         """Every balancer is prepared before the first change is put in force."""

@@ -1,0 +1,201 @@
+"""
+Names that follow pools: what one client gets for such a name now. Pure.
+
+A `PoolName` stands in its zone as a dynamic name (`zone.Dynamic`). It looks at its pool when it is
+told to `settle`, and answers from what it saw then. Knows servers and policies, and no message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Final
+
+from attrs import evolve, frozen
+
+from balancer.dns import turns
+from balancer.dns.codes import AAAA, HTTPS, A
+from balancer.dns.records import RRset
+from balancer.dns.settings import AnswerLine
+from balancer.dns.standing import Standing, stand, ttl_now
+from balancer.dns.svcb import Service, service_data
+from balancer.dns.turns import Turns
+from balancer.pool.pool import Pool
+from balancer.pool.server import Server
+
+SUBSTITUTE_TTL: Final = 5
+"""Seconds for which another server's address stands under the name of one that is down: the name
+is wanted back as soon as its server is."""
+
+NOBODY = ("0.0.0.0", "::")
+"""Hosts of servers whose DNS name was never resolved: no address to give to anybody."""
+
+ADDRESS_TYPES: Final = frozenset((A, AAAA))
+
+
+@frozen
+class Asker:
+    """What the answer may depend on: the `ranking` of places for the client, best first (empty: no
+    place can claim it), and which `turn` of the answer it is."""
+
+    ranking: tuple[str, ...] = ()
+    turn: int = 0
+
+
+ANYBODY = Asker()
+
+
+@frozen
+class Target:
+    """An address that may be answered: in wire form, with the weight of the servers that have it,
+    and the place of the first of them."""
+
+    data: bytes
+    weight: int
+    place: str
+    own: bool
+
+
+class PoolName:
+    """
+    One name that follows a pool. `own` is the server whose name it is, or '' (`[subdomains]`).
+
+    `fault` is what an extended error says while the answer is degraded, `refuses` whether the
+    answer is SERVFAIL, `by_client` whether it depends on who asks, `ttl` what it is now.
+    """
+
+    def __init__(
+        self,
+        line: AnswerLine,
+        pool: Pool,
+        ttl: int,
+        remembered: frozenset[str] = frozenset(),
+        own: str = "",
+    ) -> None:
+        self.line = line
+        self.pool = pool
+        self.own = own
+        self.by_client = line.policy == "geo"
+        self.types = ADDRESS_TYPES | {HTTPS} if line.https else ADDRESS_TYPES
+        self.services: tuple[Service, ...] = ()
+        """What the http balancer of `https=` serves for the pool, best first."""
+        self.standing = Standing(())
+        self.fault: tuple[int, str] | None = None
+        self.refuses = False
+        self.ttl = self._full_ttl = ttl if line.ttl is None else line.ttl
+        self._remembered = remembered
+        self._targets: dict[int, tuple[Target, ...]] = {}
+        self._turns: dict[tuple[int, tuple[str, ...]], tuple[tuple[Target, ...], Turns]] = {}
+        self._own_stands = False
+        self._seen: object = None
+
+    def settle(self) -> bool:
+        """Look at the pool; True: answers made before are outdated."""
+        pool, line = self.pool, self.line
+        servers = pool.servers
+        self.standing = standing = stand(
+            pool.name, servers, pool.settings.panic, line.when_down, self._remembered
+        )
+        ttl = ttl_now(self._full_ttl, servers, pool.scale, pool.settings.interval)
+        targets = {kind: self._addresses(standing.servers, kind) for kind in (A, AAAA)}
+        self._own_stands = any(server.name == self.own for server in standing.servers)
+        if self.own and not self._own_stands:
+            ttl = min(ttl, SUBSTITUTE_TTL)
+        seen = (ttl, targets, standing.fault, standing.refuses, self.services, self._own_stands)
+        if seen == self._seen:
+            return False
+        self._seen, self.ttl, self._targets = seen, ttl, targets
+        self.fault, self.refuses = standing.fault, standing.refuses
+        self._turns = {}
+        return True
+
+    def turns(self, qtype: int, ranking: tuple[str, ...] = ()) -> Turns:
+        """In which order the variants of the answer to that client go out."""
+        return self._schedule(qtype, ranking)[1]
+
+    def records(self, qtype: int, client: object) -> RRset | None:
+        """The RRset for `client`, an `Asker`; None: there is no such data (NODATA)."""
+        asker = client if isinstance(client, Asker) else ANYBODY
+        targets, schedule = self._schedule(qtype, asker.ranking)
+        window = [targets[at] for at in schedule.windows[asker.turn % len(schedule.windows)]]
+        if qtype == HTTPS:
+            return self._https(window)
+        if not window:
+            return None
+        return RRset(qtype, self.ttl, tuple(target.data for target in window))
+
+    def chosen(self, qtype: int, ranking: tuple[str, ...] = ()) -> tuple[bytes, ...]:
+        """The addresses that clients of that ranking get, in all turns."""
+        return tuple(target.data for target in self._schedule(qtype, ranking)[0])
+
+    def _schedule(
+        self, qtype: int, ranking: tuple[str, ...]
+    ) -> tuple[tuple[Target, ...], Turns]:
+        key = (qtype, ranking if self.by_client else ())
+        found = self._turns.get(key)
+        if found is None:
+            targets = self._for_client(qtype, key[1])
+            found = self._turns[key] = (targets, self._ordered(targets))
+        return found
+
+    def _ordered(self, targets: Sequence[Target]) -> Turns:
+        policy, most = self.line.policy, self.line.most
+        if policy == "weighted":
+            return turns.weighted([target.weight for target in targets], most)
+        if policy == "round-robin" or (self.own and not self._own_stands):
+            return turns.rotating(len(targets), most)
+        return turns.only(len(targets), most)
+
+    def _for_client(self, qtype: int, ranking: tuple[str, ...]) -> tuple[Target, ...]:
+        """The addresses of that type that this client may get, in the order of the site file."""
+        everyone = self._of_type(qtype)
+        if self._own_stands:
+            return tuple(each for each in everyone if each.own)
+        for place in ranking:
+            there = tuple(each for each in everyone if each.place == place)
+            if there:
+                return there
+        return tuple({each.data: each for each in everyone}.values())
+
+    def _of_type(self, qtype: int) -> tuple[Target, ...]:
+        if qtype == HTTPS:
+            return (*self._targets.get(A, ()), *self._targets.get(AAAA, ()))
+        return self._targets.get(qtype, ())
+
+    def _addresses(self, servers: Sequence[Server], qtype: int) -> tuple[Target, ...]:
+        """Each address once (RFC 2181 5), however many servers have it."""
+        found: dict[tuple[bytes, str], Target] = {}
+        for server in servers:
+            data = packed(server)
+            if len(data) != (4 if qtype == A else 16):
+                continue
+            # One address in two places is one for each of them.
+            key = (data, server.settings.place if self.by_client else "")
+            known = found.get(key)
+            own = server.name == self.own
+            weight = server.effective_weight
+            if known is None:
+                found[key] = Target(data, weight, server.settings.place, own)
+            else:
+                found[key] = evolve(known, weight=known.weight + weight, own=known.own or own)
+        return tuple(found.values())
+
+    def _https(self, window: Sequence[Target]) -> RRset | None:
+        if not self.services or not window:
+            return None
+        v4 = [target.data for target in window if len(target.data) == 4]
+        v6 = [target.data for target in window if len(target.data) == 16]
+        datas = [service_data(at, each, v4, v6) for at, each in enumerate(self.services, 1)]
+        return RRset(HTTPS, self.ttl, tuple(datas))
+
+
+def packed(server: Server) -> bytes:
+    """The server's address as 4 or 16 bytes; empty if it has none, or none that a client could
+    use: a unix socket, a DNS name that was never resolved."""
+    host: str = server.address.host
+    if host in NOBODY:
+        return b""
+    try:
+        return ip_address(host.partition("%")[0]).packed
+    except ValueError:
+        return b""

@@ -1,0 +1,1 @@
+DNS messages are read within bounds and rendered with compression and truncation by the balancer itself: EDNS, client subnets, cookies (RFC 9018), signed transactions (RFC 8945), and a limit to how often one network gets the same answer.

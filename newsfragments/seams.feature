@@ -1,0 +1,1 @@
+Sections may name each other and are made ready in that order; a circle is an error with its line. `[site] geo` and `place=` of servers are read, PORT may be left out where only [dns] and [ecmp] use a pool, and `lbctl explain dns NAME TYPE` asks the zone that a name lies in.

@@ -1,0 +1,1 @@
+The directory `[site] state` keeps what must survive a restart.
