@@ -12,8 +12,15 @@ from random import Random
 LARGEST = 512
 """Bytes of a packet of noise; real queries are shorter."""
 
-MOST_CHANGES = 8
+CHANGES = (1, 1, 1, 1, 2, 2, 3, 6)
 """Changes to one sound query."""
+
+NAMES = (b"www", b"any", b"wild", b"sub", b"alias", b"chain1", b"ent", b"b", b"a", b"*", b"big4096",
+         b"near", b"\x00", b"a" * 63, b"ns1", b"_tcp")
+OPTIONS = (b"\x00\x03\x00\x00", b"\x00\x0a\x00\x08cookieco",
+           b"\x00\x08\x00\x07\x00\x01\x18\x00\x01\x02\x03",
+           b"\x00\x08\x00\x04\x00\x02\x00\x00", b"\x00\x0b\x00\x00",
+           b"\xfd\xe9\x00\x02hi", b"\x00\x09\x00\x00")
 
 _HEADER = struct.Struct("!6H")
 
@@ -77,14 +84,26 @@ def pieces(random: Random) -> bytes:
                         random.choice((0, 0, 1)), random.choice((0, 1, 1, 2))) + body
 
 
+def sound(random: Random) -> bytes:
+    """A query that any server must answer, about names that are there and names that are not."""
+    labels = random.choices(NAMES, k=random.choice((0, 1, 1, 1, 2, 3)))
+    name = b"".join(bytes([len(label)]) + label for label in labels) + random.choice(
+        (b"\x07example\x04test\x00", b"\x07eXamPLE\x04tEst\x00", b"\x04test\x00"))
+    edns = b""
+    if random.random() < 0.7:
+        data = b"".join(random.choices(OPTIONS, k=random.choice((0, 0, 1, 2))))
+        edns = b"\x00" + struct.pack("!HHIH", 41, random.choice(NUMBERS), random.choice(
+            (0, 0, 0x8000, 0x10000)), len(data)) + data
+    return (_HEADER.pack(random.randrange(65536), random.choice((0, 0x100, 0x110)), 1, 0, 0,
+                         bool(edns)) + name + struct.pack("!HH", random.choice(NUMBERS), 1) + edns)
+
+
 def mutated(random: Random, query: bytes) -> bytes:
     """A query with some bytes changed, put in, left out or cut off."""
     changed = bytearray(query)
-    for _ in range(random.randrange(1, MOST_CHANGES)):
+    for _ in range(random.choice(CHANGES)):
         at = random.randrange(len(changed) + 1)
-        match random.randrange(6):
-            case 0:
-                changed[at:at + 1] = random.randbytes(1)
+        match random.randrange(10):
             case 1:
                 changed[at:at] = random.randbytes(random.randrange(4))
             case 2:
@@ -93,8 +112,10 @@ def mutated(random: Random, query: bytes) -> bytes:
                 del changed[at:]
             case 4:
                 changed[at:at + 2] = struct.pack("!H", random.choice(NUMBERS))
-            case _:
+            case 5:
                 changed[at:at] = random.choice(LABELS)
+            case _:
+                changed[at:at + 1] = random.randbytes(1)
     return bytes(changed)
 
 
@@ -103,9 +124,13 @@ def packets(random: Random, queries: tuple[bytes, ...], count: int) -> Iterator[
     yield from COSTLY[:count]
     for _ in range(count - len(COSTLY)):
         chance = random.random()
-        if chance < 0.15:
+        if chance < 0.1:
             yield noise(random)
-        elif chance < 0.3:
+        elif chance < 0.2:
             yield pieces(random)
+        elif chance < 0.5:
+            yield mutated(random, sound(random))
+        elif chance < 0.7:
+            yield sound(random)
         else:
             yield mutated(random, random.choice(queries))
