@@ -23,7 +23,6 @@ _REASONS = (
     ("nsd", ("all bits",), "takes a query with TC and an rcode for malformed"),
     ("nsd", ("class NONE", "notify by a stranger"), "leaves the question out of errors"),
     ("nsd", ("opcode and bits",), "sends the bits back"),
-    ("nsd", ("opcode and EDNS",), "does not look for an OPT in what it does not implement"),
     ("nsd", WRONG_COOKIES, "cookies are off, so the option is one of the unknown"),
     ("nsd", WRONG_SUBNETS, "knows no client subnets, so the option is one of the unknown"),
     ("gdnsd", ("chaos", "chaos in the zone"), "answers every question of class CH in one way"),
