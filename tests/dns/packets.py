@@ -15,8 +15,9 @@ LARGEST = 512
 CHANGES = (1, 1, 1, 1, 2, 2, 3, 6)
 """Changes to one sound query."""
 
-NAMES = (b"www", b"any", b"wild", b"sub", b"alias", b"chain1", b"ent", b"b", b"a", b"*", b"big4096",
-         b"near", b"\x00", b"a" * 63, b"ns1", b"_tcp")
+NAMES = (*[b"www"] * 6, b"big512", b"any", b"wild", b"sub", b"alias", b"chain1", b"ent", b"b", b"a", b"*",
+         b"big4096", b"near", b"\x00", b"a" * 63, b"ns1", b"_tcp")
+TYPES = (*[1] * 12, 2, 5, 6, 12, 15, 16, 16, 28, 33, 43, 64, 65, 255, 257, 731)
 OPTIONS = (b"\x00\x03\x00\x00", b"\x00\x0a\x00\x08cookieco",
            b"\x00\x08\x00\x07\x00\x01\x18\x00\x01\x02\x03",
            b"\x00\x08\x00\x04\x00\x02\x00\x00", b"\x00\x0b\x00\x00",
@@ -86,16 +87,16 @@ def pieces(random: Random) -> bytes:
 
 def sound(random: Random) -> bytes:
     """A query that any server must answer, about names that are there and names that are not."""
-    labels = random.choices(NAMES, k=random.choice((0, 1, 1, 1, 2, 3)))
+    labels = random.choices(NAMES, k=random.choice((0, 1, 1, 1, 1, 1, 2, 3)))
     name = b"".join(bytes([len(label)]) + label for label in labels) + random.choice(
-        (b"\x07example\x04test\x00", b"\x07eXamPLE\x04tEst\x00", b"\x04test\x00"))
+        (*[b"\x07example\x04test\x00"] * 6, b"\x07eXamPLE\x04tEst\x00", b"\x04test\x00"))
     edns = b""
     if random.random() < 0.7:
         data = b"".join(random.choices(OPTIONS, k=random.choice((0, 0, 1, 2))))
         edns = b"\x00" + struct.pack("!HHIH", 41, random.choice(NUMBERS), random.choice(
             (0, 0, 0x8000, 0x10000)), len(data)) + data
     return (_HEADER.pack(random.randrange(65536), random.choice((0, 0x100, 0x110)), 1, 0, 0,
-                         bool(edns)) + name + struct.pack("!HH", random.choice(NUMBERS), 1) + edns)
+                         bool(edns)) + name + struct.pack("!HH", random.choice(TYPES), 1) + edns)
 
 
 def mutated(random: Random, query: bytes) -> bytes:
@@ -130,7 +131,7 @@ def packets(random: Random, queries: tuple[bytes, ...], count: int) -> Iterator[
             yield pieces(random)
         elif chance < 0.5:
             yield mutated(random, sound(random))
-        elif chance < 0.7:
+        elif chance < 0.8:
             yield sound(random)
         else:
             yield mutated(random, random.choice(queries))

@@ -57,7 +57,7 @@ class VerdictTests(PoolsTestCase):
         for message in (everything, empty, broken):
             self.assertNotEqual([], reasons(message), message)
         self.up("a", "b", "c")
-        self.becomes("a", "b", "c")
+        self.until("all are up", lambda: self.addresses("empty") == set(ADDRESSES.values()))
         self.assertEqual([], reasons(self.ask("all")))
 
     def test_ttl(self) -> None:
