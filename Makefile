@@ -3,7 +3,7 @@
 #   make run          set up and start the balancer with conf/site.ini in the foreground
 #   make test         ruff, mypy, the unit suite, the live tests; one summary at the end
 #   make test-floor   the unit suite on the versions of Debian 12
-#   make bench        the comparison with nginx and HAProxy (QUICK=1: a short one, WRITE=1: into docs)
+#   make bench        the comparison with nginx, HAProxy and name servers (QUICK=1: a short one, WRITE=1: into docs)
 #   make soak         the property tests with SOAK times as many examples
 #   make docs         docs/reference.md, from the options' declarations
 #   make clean        remove what the other targets made
@@ -21,8 +21,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 # Debian 12's own versions; setuptools 81 dropped pkg_resources, which Twisted 22.4 imports.
 FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_identity==18.1.0 \
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
-	maxminddb==2.2.0 \
-	'hypothesis>=6.100' 'setuptools<81'
+	maxminddb==2.2.0 dnspython==2.3.0 'hypothesis>=6.100' 'setuptools<81'
 
 .PHONY: help run test test-floor bench soak docs clean
 help:

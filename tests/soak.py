@@ -7,6 +7,7 @@ found is printed by hypothesis with the example that fails; pin it with @example
 
 from __future__ import annotations
 
+import os
 import sys
 
 from hypothesis import settings
@@ -23,6 +24,7 @@ def multiply(times: int) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["SOAKING"] = "yes"  # to tests whose examples are larger then
     multiply(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
     sys.argv[1:] = ["--temp-directory=_trial_temp-soak", *unit_suite()]
     run()

@@ -23,17 +23,21 @@ from pathlib import Path
 from twisted.copyright import version as twisted_version
 
 from tests.bench.held import Held, idle
-from tests.bench.kinds import KINDS
+from tests.bench.kinds import DNS_KINDS, KINDS
 from tests.bench.load import Kind, Result
 from tests.bench.measure import model
+from tests.bench.nameservers import NameServers
 from tests.bench.peers import Peers, file_limit, missing, versions
 from tests.bench.reloads import OPTIONS, Reloaded, exercise, takes_effect
 from tests.bench.table import Report, insert, page
+from tests.bench.zones import Loaded, load
 from tests.live.harness import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 PROXIES = ("nginx", "haproxy", "balancer")
-NAMES = (*(kind.name for kind in KINDS), "idle", "idle-tls", "reload")
+NAME_SERVERS = ("gdnsd", "knot", "nsd", "balancer")
+ALL_KINDS = (*KINDS, *DNS_KINDS)
+NAMES = (*(kind.name for kind in ALL_KINDS), "idle", "idle-tls", "reload", "zones")
 
 RELOAD_SECONDS = 10.0
 RELOAD_ROUNDS = 3
@@ -48,38 +52,44 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each load")
     parser.add_argument("--only", default="", help="by commas, of: " + " ".join(NAMES))
-    parser.add_argument("--proxies", default=",".join(PROXIES), help="by commas")
+    parser.add_argument("--proxies", default=",".join({**dict.fromkeys(PROXIES),
+                                                       **dict.fromkeys(NAME_SERVERS)}),
+                        help="by commas")
     parser.add_argument("--profile", default="", metavar="LOAD",
                         help="run the balancer alone under cProfile with this load")
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.seconds = 1, 2.0
-    options.proxies = options.proxies.split(",")
+    chosen = options.proxies.split(",")
+    options.proxies = [name for name in PROXIES if name in chosen]
+    options.name_servers = [name for name in NAME_SERVERS if name in chosen]
     options.only = set(options.only.split(",")) if options.only else set(NAMES)
     for name in options.only:
         if name not in NAMES:
             parser.error(f"expected one of {' '.join(NAMES)}, got {name!r}")
-    loads = [kind.name for kind in KINDS]
+    loads = [kind.name for kind in ALL_KINDS]
     if options.profile and options.profile not in loads:
         parser.error(f"expected one of {' '.join(loads)}, got {options.profile!r}")
     return options
 
 
-def measure(directory: Path, kinds: Sequence[Kind], options: argparse.Namespace,
-            ) -> dict[str, dict[str, list[Result]]]:
+def measure(peers: Peers | NameServers, kinds: Sequence[Kind], names: Sequence[str],
+            options: argparse.Namespace) -> dict[str, dict[str, list[Result]]]:
     """Every load on every proxy, round by round."""
     runs: dict[str, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    peers = Peers(directory)
+    if not kinds:
+        return runs
     try:
         peers.origin()
-        running = [peers.start(name) for name in options.proxies]
+        running = [peers.start(name) for name in names]
         for round in range(1 if options.quick else 0, options.rounds + 1):
             for kind in kinds:
                 for peer in running:
                     if peer.name not in kind.peers:
                         continue
                     warming = round == 0
-                    result = kind.run(peer, directory, 1.0 if warming else options.seconds)
+                    result = kind.run(peer, peers.directory,
+                                      1.0 if warming else options.seconds)
                     if not warming:
                         runs[kind.name][peer.name].append(result)
                         say(f"{round}/{options.rounds} {kind.name:12}{peer.name:10}"
@@ -127,10 +137,21 @@ def reload(directory: Path, options: argparse.Namespace) -> dict[str, list[Reloa
     return runs
 
 
+def load_zones(directory: Path, names: Sequence[str]) -> dict[str, list[Loaded]]:
+    """Large zones on each name server."""
+    loaded = {}
+    for name in names:
+        loaded[name] = load(directory, name)
+        for one in loaded[name]:
+            say(f"zones {name:10}{one.records:,} records: {one.seconds:.2f} s, "
+                f"{one.memory / 2**20:.1f} MiB")
+    return loaded
+
+
 def profile(directory: Path, kind: Kind, seconds: float) -> None:
     """Where the balancer's time goes under one load, by function. cProfile itself costs a lot."""
     stats = directory / "profile"
-    peers = Peers(directory)
+    peers = (NameServers if kind in DNS_KINDS else Peers)(directory)
     try:
         peers.origin()
         peer = peers.start("balancer", f"--profile={stats}", "--profiler=cprofile", "--savestats")
@@ -169,20 +190,26 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # nginx started by root works as nobody
+        (directory / "names").mkdir()
         if options.profile:
-            kind = next(kind for kind in KINDS if kind.name == options.profile)
+            kind = next(kind for kind in ALL_KINDS if kind.name == options.profile)
             profile(directory, kind, options.seconds)
             return 0
-        kinds = [kind for kind in KINDS if kind.name in options.only]
-        runs = measure(directory, kinds, options) if kinds else {}
+        runs = {**measure(Peers(directory), [kind for kind in KINDS if kind.name in options.only],
+                          options.proxies, options),
+                **measure(NameServers(directory / "names"),
+                          [kind for kind in DNS_KINDS if kind.name in options.only],
+                          options.name_servers, options)}
         held, held_tls = (hold(directory, options.proxies, tls) if name in options.only else {}
                           for name, tls in (("idle", False), ("idle-tls", True)))
         reloads = reload(directory, options) if "reload" in options.only else {}
+        zones = (load_zones(directory, options.name_servers) if "zones" in options.only else {})
     report = Report(
         runs=runs,
         idle=held,
         idle_tls=held_tls,
         reloads=reloads,
+        zones=zones,
         machine=f"{model()}, {os.cpu_count()} cores, Linux {platform.release()}",
         versions=f"{versions()}, Python {platform.python_version()}, "
                  f"Twisted {twisted_version}, {ssl.OPENSSL_VERSION.rsplit(' ', 3)[0]}",

@@ -4,7 +4,7 @@ All loads by their names, in the order in which the tables show them.
 
 from __future__ import annotations
 
-from tests.bench import load, secure
+from tests.bench import load, queries, secure
 from tests.bench.load import Kind
 
 KINDS = (
@@ -19,4 +19,13 @@ KINDS = (
     Kind("connect", "TCP, a connection each", "connection", load.connect),
     Kind("bulk", "TCP, 128 MiB files", "MiB", load.bulk),
     Kind("udp", "UDP, 64 bytes and back", "datagram", load.udp, ("nginx", "balancer")),
+)
+
+_NAME_SERVERS = ("gdnsd", "knot", "nsd", "balancer")
+
+DNS_KINDS = (
+    Kind("dns", "DNS, an address", "query", queries.plain, _NAME_SERVERS),
+    Kind("dns-edns", "DNS, an address, EDNS", "query", queries.with_edns, _NAME_SERVERS),
+    Kind("dns-near", "DNS, the nearest, client subnet", "query", queries.near,
+         ("gdnsd", "balancer")),
 )

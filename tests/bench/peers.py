@@ -38,7 +38,8 @@ BIG = 128 * 1024 * 1024
 """Bytes of the file with which bytes are counted."""
 
 PACKAGES = {"nginx": "nginx-light libnginx-mod-stream", "haproxy": "haproxy", "wrk": "wrk",
-            "curl": "curl", "taskset": "util-linux"}
+            "curl": "curl", "taskset": "util-linux", "gdnsd": "gdnsd", "knotd": "knot",
+            "nsd": "nsd", "dnsperf": "dnsperf"}
 
 
 @frozen
@@ -126,11 +127,13 @@ def missing() -> list[str]:
 def versions() -> str:
     """The peers' versions, in a line."""
     said = []
-    for command in (["nginx", "-v"], ["haproxy", "-v"]):
+    for command in (["nginx", "-v"], ["haproxy", "-v"], ["gdnsd", "-?"], ["knotd", "-V"],
+                    ["nsd", "-v"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False,
                               env={**os.environ, "PATH": search_path()})
-        words = (done.stdout + done.stderr).splitlines()[0].replace("/", " ").split()
-        said.append(f"{command[0]} " + next(word for word in words if word[0].isdigit()))
+        words = (done.stdout + done.stderr).replace("/", " ").split()
+        said.append(f"{command[0]} " + next(
+            word for word in words if word[0].isdigit() and "." in word))
     return ", ".join(said)
 
 

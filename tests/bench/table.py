@@ -12,11 +12,12 @@ from statistics import median
 from attrs import Factory, frozen
 
 from tests.bench.held import Held
-from tests.bench.kinds import KINDS
+from tests.bench.kinds import DNS_KINDS, KINDS
 from tests.bench.latency import Timed
 from tests.bench.load import Kind, Result
 from tests.bench.measure import Cpu
 from tests.bench.reloads import Reloaded
+from tests.bench.zones import Loaded
 
 OURS = "balancer"
 BEGIN = "<!-- measured: begin -->"
@@ -25,7 +26,8 @@ END = "<!-- measured: end -->"
 # What we hold ourselves to: CPU for one piece of work against a peer's, in the same run.
 AIMS = (("http", "nginx", 1.4), ("paced", "nginx", 1.4), ("https", "nginx", 1.4),
         ("https-paced", "nginx", 1.4), ("small", "haproxy", 1.3), ("bulk", "nginx", 1.0),
-        ("bulk", "haproxy", 1.0))
+        ("bulk", "haproxy", 1.0), ("dns", "gdnsd", 1.5), ("dns-edns", "gdnsd", 1.5),
+        ("dns-near", "gdnsd", 2.5))
 # How many a second of CPU does against a peer's: what a busy core does in a second.
 AIMS_RATE = (("full", "nginx", 0.75), ("resumed", "nginx", 0.75))
 AIM_IDLE = 100 * 2**20
@@ -37,6 +39,9 @@ AIM_RELOAD_P99 = 1.5
 
 AIM_RELOAD_P999 = 0.050
 """Seconds: no reactor turn is to be longer."""
+
+AIMS_ZONES = {10_000: (0.3, 0), 1_000_000: (20.0, 1500 * 2**20)}
+"""Seconds and bytes (0: not looked at) that a zone of so many records may take."""
 
 Runs = Mapping[str, Mapping[str, Sequence[Result]]]
 """The results by the load's name and the proxy's."""
@@ -53,6 +58,7 @@ class Report:
     command: str
     idle_tls: Mapping[str, Held] = Factory(dict)
     reloads: Mapping[str, Sequence[Reloaded]] = Factory(dict)
+    zones: Mapping[str, Sequence[Loaded]] = Factory(dict)
 
 
 def middle(results: Sequence[Result]) -> Result:
@@ -95,7 +101,7 @@ def loads(runs: Runs) -> list[str]:
     head = ("load", "proxy", "CPU", "user + sys", "per second", "core", "p50 ms", "p99 ms",
             "errors", f"{OURS} / it")
     lines = [row(*head), row(*["---"] * len(head))]
-    for kind in KINDS:
+    for kind in (*KINDS, *DNS_KINDS):
         if kind.name in runs:
             lines += load_rows(kind, runs[kind.name])
     return lines
@@ -143,6 +149,29 @@ def reload_rows(reloads: Mapping[str, Sequence[Reloaded]]) -> list[str]:
     return ["", head, row(*["---"] * 9), *lines] if lines else []
 
 
+def zone_rows(zones: Mapping[str, Sequence[Loaded]]) -> list[str]:
+    """The table of large zones."""
+    lines = [row(f"{one.records:,}", name, f"{one.seconds:.2f}", f"{one.cpu:.2f}",
+                 f"{one.memory / 2**20:.1f} MiB")
+             for name, loaded in zones.items() for one in loaded]
+    head = row("records of a zone", "server", "s until it answers", "CPU s", "memory (PSS)")
+    return ["", head, row(*["---"] * 5), *lines] if lines else []
+
+
+def zone_aims(zones: Mapping[str, Sequence[Loaded]]) -> list[str]:
+    """What a large zone may take."""
+    lines = []
+    for one in zones.get(OURS, ()):
+        seconds, most = AIMS_ZONES[one.records]
+        title = f"a zone of {one.records:,} records"
+        lines.append(row(f"{title}: time", f"at most {seconds:.1f} s", f"{one.seconds:.2f} s",
+                         verdict(one.seconds <= seconds)))
+        if most:
+            lines.append(row(f"{title}: memory", f"at most {most / 2**20:.0f} MiB",
+                             f"{one.memory / 2**20:.1f} MiB", verdict(one.memory <= most)))
+    return lines
+
+
 def verdict(met: bool) -> str:
     """A word for the last column."""
     return "met" if met else "**missed**"
@@ -150,7 +179,7 @@ def verdict(met: bool) -> str:
 
 def cpu_aims(runs: Runs) -> list[str]:
     """CPU against the peers'."""
-    titles = {kind.name: kind.title for kind in KINDS}
+    titles = {kind.name: kind.title for kind in (*KINDS, *DNS_KINDS)}
     lines = []
     for load, peer, most in AIMS:
         by_proxy = runs.get(load, {})
@@ -202,7 +231,8 @@ def reload_aims(reloads: Mapping[str, Sequence[Reloaded]]) -> list[str]:
 
 def aims(report: Report) -> list[str]:
     """Each aim beside what was measured."""
-    lines = [*cpu_aims(report.runs), *idle_aims(report), *reload_aims(report.reloads)]
+    lines = [*cpu_aims(report.runs), *idle_aims(report), *reload_aims(report.reloads),
+             *zone_aims(report.zones)]
     return ["", row("aim", "bound", "measured", ""), row(*["---"] * 4), *lines] if lines else []
 
 
@@ -211,7 +241,7 @@ def page(report: Report) -> str:
     where = [f"Machine: {report.machine}.", f"Versions: {report.versions}.",
              f"Command: `{report.command}`.", ""]
     lines = [*where, *(loads(report.runs) if report.runs else []), *memories(report),
-             *reload_rows(report.reloads), *aims(report)]
+             *reload_rows(report.reloads), *zone_rows(report.zones), *aims(report)]
     return "\n".join(lines) + "\n"
 
 

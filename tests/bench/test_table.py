@@ -11,6 +11,7 @@ from tests.bench.load import FIELDS, Result
 from tests.bench.measure import TICK, Cpu, cpu_of_stat, memory_of_rollup
 from tests.bench.reloads import Reloaded, reweigh
 from tests.bench.table import BEGIN, END, Report, aims, insert, middle, page, ratio
+from tests.bench.zones import Loaded, lines
 
 
 def result(user: float, system: float, rate: float = 1000.0, errors: int = 0) -> Result:
@@ -160,3 +161,22 @@ class InsertTests(SynchronousTestCase):
     def test_no_markers(self) -> None:
         """Without markers nothing is overwritten."""
         self.assertRaises(ValueError, insert, "text", "new")
+
+
+class ZoneTests(SynchronousTestCase):
+    """Large zones."""
+
+    def test_lines(self) -> None:
+        """A zone has as many records as it says, and the one that is asked for is an address."""
+        records = list(lines(10_000))
+        self.assertEqual(10_000, len(set(records)))
+        self.assertTrue(records[-4].startswith("h9996 A "), records[-4])
+
+    def test_page(self) -> None:
+        """Time and memory stand beside their bounds, missed or met."""
+        zones = {"gdnsd": [Loaded(1_000_000, 10.0, 3.0, 2**20)],
+                 "balancer": [Loaded(1_000_000, 25.0, 24.0, 900 * 2**20)]}
+        text = page(Report(runs={}, idle={}, machine="m", versions="v", command="c", zones=zones))
+        self.assertIn("| 1,000,000 | gdnsd | 10.00 | 3.00 | 1.0 MiB |", text)
+        self.assertIn("time | at most 20.0 s | 25.00 s | **missed** |", text)
+        self.assertIn("memory | at most 1500 MiB | 900.0 MiB | met |", text)

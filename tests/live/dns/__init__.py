@@ -1,0 +1,1 @@
+"""The DNS balancer over real sockets, beside gdnsd, Knot DNS, NSD and unbound."""
