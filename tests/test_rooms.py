@@ -25,6 +25,7 @@ PAGE = BALANCER.parent / "docs" / "architecture.md"
 GLUE_ROOMS = {"wire", "site", "admin", "check", "demo", "lbctl"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
+    "balancer.dns.geo.records",
     "balancer.http.check",
     "balancer.http.explain",
     "balancer.http.client",
