@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.slices import finish
@@ -123,6 +124,9 @@ class PreparingTests(AtlasTestCase):
             self.prepare({"a": place(None, "NL"), "b": place(None, "NL")})
         with self.assertRaisesRegex(PrepareError, "at most 254 places, got 300"):
             self.prepare({str(at): place() for at in range(300)})
+        self.patch(service, "MAX_NETWORKS", 1)
+        with self.assertRaisesRegex(PrepareError, "at most 1 networks of all places, got 2"):
+            self.prepare({"a": place(None, "", "", "10.0.0.0/8 11.0.0.0/8")})
 
     def test_too_large(self) -> None:
         """A file that is too large is refused before all of it is read."""
@@ -185,7 +189,9 @@ class SwapTests(AtlasTestCase):
         self.begin()
         before = self.atlas.territory
         self.replace(b"broken")
-        self.look(6)
+        with capturedLogs() as logged:
+            self.look(6)
+        self.assertEqual([event["log_level"] for event in logged], [LogLevel.error])
         self.assertIs(self.atlas.territory, before)
         status = self.atlas.status()
         self.assertEqual((status["refused"], status["database"]), (1, str(self.path)))
