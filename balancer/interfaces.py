@@ -105,8 +105,10 @@ class IBalancer(IService):
 
 
 class INamedServers(IBalancer):
-    """A balancer that gives each server of a pool a host name of its own. What it tells is what is
-    in force, or, before the first commit, nothing."""
+    """
+    A balancer that gives each server of a pool a host name of its own. What it tells is in force.
+    Before the first commit, which `changed` tells of, there are no names and no `pool`.
+    """
 
     zone: str = Attribute("The ZONE of the [dns ZONE] section that the names belong to.")
 
@@ -125,7 +127,8 @@ class INamedServers(IBalancer):
         KeyError for a server without a name."""
 
     def changed(callback: Callable[[], None]) -> None:
-        """Call `callback` whenever names or options have become others. It must not raise."""
+        """Call `callback` whenever names or options have become others. It must not raise. Who asks
+        for `names` may learn of new ones before the call."""
 
     def unchanged(callback: Callable[[], None]) -> None:
         """Call it no more; harmless if it is not called."""
@@ -235,6 +238,10 @@ class IContext(Interface):
     def balancers(kind: str) -> Mapping[str, IBalancer]:
         """All balancers of that kind by their names, in the order of the site file."""
 
+    def remembered(pool_name: str) -> frozenset[str]:
+        """The names of the pool's servers that were up when the last process ended, at the address
+        that they have now. No verdict: of use before the first one only."""
+
     def listener(host: str, port: int) -> Listener:
         """The bound TCP listener that the section claimed."""
 
@@ -272,11 +279,12 @@ class IExplains(Interface):
     def explain(question: Mapping[str, str]) -> Mapping[str, Any]:
         """
         For http, `question` has `method`, `url` and `from` (an address); for tcp and udp, `from`
-        (ADDRESS:PORT); for dns, `name`, `type` and `from` (an address). The answer, ready for JSON:
-        `rule` (which one matched), `pool`, `candidates` (each `server`, `usable`, `why`), `chosen`
-        (a server's name, or None), or `answer` where the balancer answers by itself; for dns also
-        `records` (texts), `ttl`, `scope` and `place`. Changes nothing. Raises `NotDone` for a
-        question that it cannot read.
+        (ADDRESS:PORT); for dns, `name`, `type` and `from` (an address); for subdomains nothing. The
+        answer, ready for JSON: `rule` (which one matched), `pool`, `candidates` (each `server`,
+        `usable`, `why`), `chosen` (a server's name, or None), or `answer` where the balancer
+        answers by itself; for dns also `records` (texts), `ttl`, `scope` and `place`, for
+        subdomains `names` (texts). Changes nothing. Raises `NotDone` for a question that it cannot
+        read.
         """
 
 

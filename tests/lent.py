@@ -26,3 +26,7 @@ class Lent:
     def balancers(self, kind: str) -> Mapping[str, IBalancer]:
         """None."""
         return {}
+
+    def remembered(self, pool_name: str) -> frozenset[str]:
+        """Nobody."""
+        return frozenset()

@@ -25,17 +25,29 @@ PAGE = BALANCER.parent / "docs" / "architecture.md"
 GLUE_ROOMS = {"wire", "site", "admin", "check", "demo", "lbctl"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
+    "balancer.dns.check",
     "balancer.http.check",
     "balancer.http.explain",
     "balancer.http.client",
     "balancer.http.front",
     "balancer.http.links",
     "balancer.http.metrics",
+    "balancer.http.naming",
     "balancer.http.proxying",
     "balancer.http.secure",
     "balancer.http.server",
     "balancer.http.tunnel",
     "balancer.http.uploading",
+    "balancer.resolve.before",
+    "balancer.resolve.client",
+    "balancer.resolve.exchange",
+    "balancer.resolve.files",
+    "balancer.dns.edge",
+    "balancer.dns.explain",
+    "balancer.dns.front",
+    "balancer.dns.loading",
+    "balancer.dns.metrics",
+    "balancer.dns.secrets",
 }
 
 # A core gets bytes and `now`, and asks nobody.
@@ -78,19 +90,20 @@ def arrows_of(page: str) -> dict[str, set[str]]:
     """
     Which rooms a room may import, by the room's name or one module's: the page's indented lines.
 
-    `http, relay   config, wire (http/check.py also check)`: two rooms, and one module with more.
+    `http, dns   config (http/check.py also check, dns/check.py also resolve)`: two rooms, and two
+    modules with more.
     """
     found: dict[str, set[str]] = {}
     for line in page.splitlines():
-        row = re.fullmatch(r" {4}([a-z]+(?:, [a-z]+)*)  +([^()]*?)(?: \((\S+) also (\w+)\))?", line)
+        row = re.fullmatch(r" {4}([a-z]+(?:, [a-z]+)*)  +([^()]*?)(?: \(([^()]+)\))?", line)
         if row is None:
             continue
-        rooms, others, module, more = row.groups()
+        rooms, others, modules = row.groups()
         alone = others.startswith("import nothing")
         for room in rooms.split(", "):
             found[room] = set() if alone else set(others.split(", "))
-        if module:
-            found["balancer." + module.removesuffix(".py").replace("/", ".")] = {more}
+        for module, more in re.findall(r"(\S+)\.py also (\w+)", modules or ""):
+            found["balancer." + module.replace("/", ".")] = {more}
     return found
 
 
@@ -239,10 +252,11 @@ class ReadingTests(SynchronousTestCase):
     def test_table(self) -> None:
         """The page's table is read line by line, with what single modules may do besides."""
         page = "Prose, two  words\n\n    pool, wire   import nothing of ours outside\n" \
-            "    http   wire, pool (http/check.py also check)\n    tap    site\n"
+            "    http   wire, pool (http/check.py also check, http/x.py also wire)\n" \
+            "    tap    site\n"
         self.assertEqual(arrows_of(page), {
             "pool": set(), "wire": set(), "http": {"wire", "pool"},
-            "balancer.http.check": {"check"}, "tap": {"site"},
+            "balancer.http.check": {"check"}, "balancer.http.x": {"wire"}, "tap": {"site"},
         })
 
     def test_core_rules(self) -> None:

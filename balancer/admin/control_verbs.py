@@ -22,7 +22,16 @@ NOT_BUILT = frozenset({"confirm", "rollback", "connections", "top", "diff"})
 
 FIELDS_NOT_BUILT = frozenset({"confirm-within"})
 
-KINDS = ("http", "tcp", "udp", "dns")
+ASKED_FOR: Mapping[str, tuple[str, ...]] = {
+    "http": ("method", "url", "from"),
+    "tcp": ("from",),
+    "udp": ("from",),
+    "dns": ("type", "from"),
+    "subdomains": (),
+}
+"""What a question must have, by kind."""
+
+KINDS = tuple(ASKED_FOR)
 """Kinds of balancers that can be asked where something would go."""
 
 THIS_MACHINE = "127.0.0.1"
@@ -173,8 +182,7 @@ def _explain(desk: Desk, given: Given) -> Any:
     if kind != "http" and not name:
         what = "a domain name" if kind == "dns" else "the name of a balancer"
         raise NotDone(f"explain {kind}: expected {what}")
-    expected = {"http": ("method", "url", "from"), "dns": ("type", "from")}.get(kind, ("from",))
-    for field in expected:
+    for field in ASKED_FOR[kind]:
         if not question.get(field):
             raise NotDone(f"explain {kind}: expected {field!r} in the question")
     return desk.operator.explain(kind, name, question)

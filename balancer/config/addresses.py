@@ -27,6 +27,7 @@ _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _PORT: Final = re.compile(r"0|[1-9][0-9]{0,4}")
 _SERVER: Final = "an address and port such as 192.0.2.1:80, [2001:db8::1]:80 or app.example:80"
 _LISTEN: Final = "an IP address and port such as 127.0.0.1:80, 0.0.0.0:80 or [::]:80"
+_ADDRESS: Final = "an IP address such as 192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53"
 _NETWORK: Final = "a network such as 192.0.2.0/24 or 2001:db8::/32"
 
 
@@ -90,6 +91,19 @@ def listen_endpoint(text: str) -> Endpoint:
         meant = f"127.0.0.1:{port}" if host == "localhost" else None
         raise Unreadable(_LISTEN, meant=meant)
     return Endpoint(literal, port)
+
+
+def with_port(text: str, port: int) -> Endpoint:
+    """An IP address, of IPv6 with or without brackets, and its port; `port` where none is given."""
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    literal = None if host != text and ":" not in host else _literal(host)
+    if literal is not None:
+        return Endpoint(literal, port)
+    host, given = _split(text, _ADDRESS)
+    literal = _literal(host)
+    if literal is None or not given:
+        raise Unreadable(_ADDRESS)
+    return Endpoint(literal, given)
 
 
 def network(text: str) -> Network:

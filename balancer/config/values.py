@@ -19,6 +19,7 @@ from balancer.config.addresses import (
     listen_endpoint,
     network,
     networks,
+    with_port,
 )
 from balancer.config.errors import Misspelt, NotBuilt, Unreadable
 
@@ -46,6 +47,7 @@ __all__ = [
     "path",
     "percent",
     "size",
+    "with_port",
 ]
 
 T = TypeVar("T")

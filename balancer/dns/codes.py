@@ -49,6 +49,7 @@ SERVFAIL: Final = 2
 NXDOMAIN: Final = 3
 NOTIMP: Final = 4
 REFUSED: Final = 5
+YXDOMAIN: Final = 6  # RFC 2136, 6672 2.2
 NOTAUTH: Final = 9  # RFC 8945
 BADVERS: Final = 16  # RFC 6891 6.1.3
 BADSIG: Final = 16  # RFC 8945: the same number, in a TSIG record
@@ -94,8 +95,8 @@ MNEMONICS: Final = MappingProxyType({number: word for word, number in TYPES.item
 RCODES: Final = MappingProxyType(
     {
         NOERROR: "NOERROR", FORMERR: "FORMERR", SERVFAIL: "SERVFAIL", NXDOMAIN: "NXDOMAIN",
-        NOTIMP: "NOTIMP", REFUSED: "REFUSED", NOTAUTH: "NOTAUTH", BADVERS: "BADVERS",
-        BADCOOKIE: "BADCOOKIE",
+        NOTIMP: "NOTIMP", REFUSED: "REFUSED", YXDOMAIN: "YXDOMAIN", NOTAUTH: "NOTAUTH",
+        BADVERS: "BADVERS", BADCOOKIE: "BADCOOKIE",
     }
 )  # fmt: skip
 

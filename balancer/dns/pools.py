@@ -8,17 +8,18 @@ told to `settle`, and answers from what it saw then. Knows servers and policies,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
 from attrs import evolve, frozen
 
 from balancer.dns import turns
-from balancer.dns.codes import AAAA, HTTPS, A
-from balancer.dns.records import RRset
+from balancer.dns.codes import AAAA, HTTPS, A, type_text
 from balancer.dns.settings import AnswerLine
-from balancer.dns.standing import Standing, stand, ttl_now
+from balancer.dns.standing import Standing, stand, ttl_now, why_not
 from balancer.dns.svcb import Service, service_data
+from balancer.dns.tree import RRset
 from balancer.dns.turns import Turns
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
@@ -31,6 +32,9 @@ NOBODY = ("0.0.0.0", "::")
 """Hosts of servers whose DNS name was never resolved: no address to give to anybody."""
 
 ADDRESS_TYPES: Final = frozenset((A, AAAA))
+
+SIZES: Final = {A: 4, AAAA: 16}
+"""Bytes of an address by type."""
 
 
 @frozen
@@ -56,6 +60,21 @@ class Target:
     own: bool
 
 
+class Places:
+    """For each ranking, by its number, the first place that has an address to give; '' if none has,
+    and all are given. There may be thousands of rankings, so each is looked at when it is asked
+    for."""
+
+    __slots__ = ("_rankings", "_there")
+
+    def __init__(self, rankings: Sequence[tuple[str, ...]], there: frozenset[str]) -> None:
+        self._rankings = rankings
+        self._there = there
+
+    def __getitem__(self, ranking: int) -> str:
+        return next((each for each in self._rankings[ranking] if each in self._there), "")
+
+
 class PoolName:
     """
     One name that follows a pool. `own` is the server whose name it is, or '' (`[subdomains]`).
@@ -76,6 +95,7 @@ class PoolName:
         self.pool = pool
         self.own = own
         self.by_client = line.policy == "geo"
+        self.for_all = not self.by_client
         self.types = ADDRESS_TYPES | {HTTPS} if line.https else ADDRESS_TYPES
         self.services: tuple[Service, ...] = ()
         """What the http balancer of `https=` serves for the pool, best first."""
@@ -124,9 +144,39 @@ class PoolName:
             return None
         return RRset(qtype, self.ttl, tuple(target.data for target in window))
 
-    def chosen(self, qtype: int, ranking: tuple[str, ...] = ()) -> tuple[bytes, ...]:
-        """The addresses that clients of that ranking get, in all turns."""
-        return tuple(target.data for target in self._schedule(qtype, ranking)[0])
+    def places(self, qtype: int, rankings: Sequence[tuple[str, ...]]) -> Places:
+        """Which place answers the clients of each ranking."""
+        return Places(rankings, frozenset(target.place for target in self._of_type(qtype)))
+
+    def answered(self, qtype: int, ranking: tuple[str, ...]) -> list[tuple[str, bytes]]:
+        """The names and addresses of the servers that clients of that ranking get, in some turn."""
+        datas = {target.data for target in self._schedule(qtype, ranking)[0]}
+        found = ((server.name, packed(server)) for server in self.standing.servers)
+        return [(name, data) for name, data in found if data in datas]
+
+    def reasons(self, qtype: int, ranking: tuple[str, ...]) -> list[tuple[Server, str]]:
+        """Every server of the pool, and why such clients do not get it; '' for those they get."""
+        standing = set(self.standing.servers)
+        answered = {name for name, _ in self.answered(qtype, ranking)}
+        size = SIZES.get(qtype)
+        found = []
+        for server in self.pool.servers:
+            if server not in standing:
+                why = why_not(server)
+            elif not packed(server) or size not in (None, len(packed(server))):
+                why = f"no {type_text(qtype)} address"
+            elif server.name not in answered:
+                why = self._elsewhere(server)
+            else:
+                why = ""
+            found.append((server, why))
+        return found
+
+    def _elsewhere(self, server: Server) -> str:
+        if self.own:
+            return f"the name is {self.own}'s own, which is up"
+        place = server.settings.place
+        return f"in place {place}, and a nearer one answers" if place else "in no place"
 
     def _schedule(
         self, qtype: int, ranking: tuple[str, ...]
@@ -167,7 +217,7 @@ class PoolName:
         found: dict[tuple[bytes, str], Target] = {}
         for server in servers:
             data = packed(server)
-            if len(data) != (4 if qtype == A else 16):
+            if len(data) != SIZES[qtype]:
                 continue
             # One address in two places is one for each of them.
             key = (data, server.settings.place if self.by_client else "")
@@ -192,7 +242,11 @@ class PoolName:
 def packed(server: Server) -> bytes:
     """The server's address as 4 or 16 bytes; empty if it has none, or none that a client could
     use: a unix socket, a DNS name that was never resolved."""
-    host: str = server.address.host
+    return _packed(server.address.host)
+
+
+@lru_cache(65536)  # more than servers: 2 us each, at every change of a pool of thousands
+def _packed(host: str) -> bytes:
     if host in NOBODY:
         return b""
     try:

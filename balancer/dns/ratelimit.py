@@ -60,7 +60,8 @@ class RateLimit:
     """
 
     __slots__ = (
-        "_answers", "_exempt", "_networks", "_refused", "dropped_total", "slip", "slipped_total",
+        "_answers", "_exempt", "_networks", "_refused", "dropped_total", "made_of", "slip",
+        "slipped_total",
     )
 
     def __init__(
@@ -69,6 +70,7 @@ class RateLimit:
         if not (rate > 0 and slip >= 0):
             msg = f"expected rate > 0 and slip >= 0, got {rate}, {slip}"
             raise ValueError(msg)
+        self.made_of = rate, slip, tuple(exempt)
         self.slip = slip
         self.dropped_total = 0
         self.slipped_total = 0
@@ -78,7 +80,7 @@ class RateLimit:
         # (bytes of an address, how many low bits are free, the bits that must be there)
         self._exempt = [
             (each.max_prefixlen // 8, shift, int(each.network_address) >> shift)
-            for each in exempt
+            for each in self.made_of[2]
             for shift in (each.max_prefixlen - each.prefixlen,)
         ]
         self._refused = 0

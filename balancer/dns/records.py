@@ -1,6 +1,4 @@
-"""
-Records and sets of them, as values. Pure.
-"""
+"""What a message's sections are made of. Knows neither zones nor messages."""
 
 from __future__ import annotations
 
@@ -8,17 +6,9 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """One record of class IN: names and data in uncompressed wire form, the TTL in seconds."""
+    """A resource record of class IN: its owner, type, TTL in seconds, and uncompressed data."""
 
     name: bytes
     type: int
     ttl: int
     data: bytes
-
-
-class RRset(NamedTuple):
-    """The records of one type at one name (RFC 2181 5)."""
-
-    type: int
-    ttl: int
-    datas: tuple[bytes, ...]

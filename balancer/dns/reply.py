@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from balancer.dns import codes, names
+from balancer.dns.records import Record
 from balancer.dns.walk import HEADER
 
 MAX_MESSAGE: Final = 0xFFFF
@@ -38,15 +39,6 @@ _HEADER: Final = struct.Struct("!6H")
 
 class TooLong(ValueError):
     """An answer does not fit into a message of 65535 bytes."""
-
-
-class Record(NamedTuple):
-    """One record of class IN; `data` is its rdata without compression."""
-
-    name: bytes
-    type: int
-    ttl: int
-    data: bytes
 
 
 class Cut(NamedTuple):

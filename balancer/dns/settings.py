@@ -233,8 +233,9 @@ class DnsSettings:
     rate_limit: int | None = option(
         _on_or_off,
         default="off",
-        help="How many responses of one kind go to one network (/24, /56) a second, unless the "
-        "client proves its address by a cookie or by TCP.",
+        help="How many answers of one kind about one name go to one network (/24, /56) a second, "
+        "and four times as many in all, unless the client proves its address by a cookie or by "
+        "TCP.",
     )
     rate_limit_slip: int = option(
         integer(0, 10),
@@ -279,7 +280,8 @@ def _references(settings: DnsSettings) -> Iterable[Reference]:
     for index, line in enumerate(settings.answers):
         yield Reference("pool", line.pool, "answers", index)
         if line.https:
-            yield Reference("http", line.https.partition(":")[2], "answers", index)
+            name_ = line.https.partition(":")[2]
+            yield Reference("http", name_, "answers", index, loose=True)
 
 
 def _claims(settings: DnsSettings) -> Iterable[Claim]:

@@ -87,6 +87,23 @@ def _down(pool: str, willing: tuple[Server, ...], when_down: str) -> Standing:
     return Standing((), (NETWORK_ERROR, text), when_down == "servfail")
 
 
+def why_not(server: Server) -> str:
+    """Why a server that does not stand is left out, in words for the operator."""
+    if server.admin == "maint":
+        return "in maintenance"
+    if server.verdict == "down":
+        return f"down: {server.reason}" if server.reason else "down"
+    if server.admin == "drain":
+        return "draining"
+    if not server.weight:
+        return "weight is 0"
+    if server.ejected_until is not None:
+        return f"ejected: {server.reason}"
+    if server.verdict == "unknown":
+        return "not checked yet, and was not up before the start"
+    return "backup, and others are up"
+
+
 def time_to_turn(server: Server, scale: Scale, interval: float) -> float | None:
     """Seconds after which checks may turn the server's verdict; None: none is about to."""
     if not interval or not server.willing:

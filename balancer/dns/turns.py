@@ -6,15 +6,83 @@ Knows indices. What stands at an index is `pools`' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import heapify, heapreplace
-from itertools import cycle
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import frozen
 
 MAX_RECORDS: Final = 32768
 """Records in all variants of one rotation: 1 MB of addresses, for each of A and AAAA."""
+
+
+class Order(Protocol):
+    """Who is next. Called for every answer."""
+
+    def __call__(self) -> int:
+        """The place of the variant whose turn it is."""
+
+    def peek(self) -> int:
+        """The same, and its turn stays."""
+
+
+class First:
+    """There is only one."""
+
+    __slots__ = ()
+
+    def __call__(self) -> int:
+        return 0
+
+    def peek(self) -> int:
+        """See `Order`."""
+        return 0
+
+
+class InTurn:
+    """One after the other."""
+
+    __slots__ = ("_at", "_count")
+
+    def __init__(self, count: int) -> None:
+        self._at = 0
+        self._count = count
+
+    def __call__(self) -> int:
+        at = self._at
+        following = at + 1
+        self._at = following if following < self._count else 0
+        return at
+
+    def peek(self) -> int:
+        """See `Order`."""
+        return self._at
+
+
+class Strides:
+    """Each as often as its weight says: stride scheduling (Waldspurger and Weihl, 1995), exact
+    without a table as long as all weights together."""
+
+    __slots__ = ("_heap", "_strides")
+
+    def __init__(self, weights: Sequence[int]) -> None:
+        # A weight that is 0 (all are, in an answer of last resort) counts as the least one.
+        self._strides = [1.0 / max(weight, 1) for weight in weights]
+        # Half a stride ahead at first, so that the first turns are spread by weight as well.
+        self._heap = [(stride / 2, at) for at, stride in enumerate(self._strides)]
+        heapify(self._heap)
+
+    def __call__(self) -> int:
+        passed, at = self._heap[0]
+        heapreplace(self._heap, (passed + self._strides[at], at))
+        return at
+
+    def peek(self) -> int:
+        """See `Order`."""
+        return self._heap[0][1]
+
+
+ONLY: Final = First()
 
 
 @frozen
@@ -23,7 +91,7 @@ class Turns:
     gives the place of the window whose turn it is."""
 
     windows: tuple[tuple[int, ...], ...]
-    next: Callable[[], int]
+    next: Order
 
 
 def only(count: int, most: int) -> Turns:
@@ -43,36 +111,19 @@ def rotating(count: int, most: int) -> Turns:
 
 
 def weighted(weights: Sequence[int], most: int) -> Turns:
-    """
-    Each address comes first as often as its weight says, in any stretch of queries: stride
-    scheduling (Waldspurger and Weihl, 1995), exact without a table as long as all weights together.
-    """
+    """Each address comes first as often as its weight says, in any stretch of queries; those that
+    follow it in the file come behind it."""
     count = len(weights)
     if count < 2:
         return only(count, most)
     size = min(count, most, max(1, MAX_RECORDS // count))
     windows = tuple(_window(start, size, count) for start in range(count))
-    return Turns(windows, _strides(weights))
+    return Turns(windows, Strides(weights))
 
 
 def _in_turn(windows: tuple[tuple[int, ...], ...]) -> Turns:
-    return Turns(windows, cycle(range(len(windows))).__next__)
+    return Turns(windows, ONLY if len(windows) < 2 else InTurn(len(windows)))
 
 
 def _window(start: int, size: int, count: int) -> tuple[int, ...]:
     return tuple((start + at) % count for at in range(size))
-
-
-def _strides(weights: Sequence[int]) -> Callable[[], int]:
-    # A weight that is 0 (all are, in an answer of last resort) counts as the least one.
-    strides = [1.0 / max(weight, 1) for weight in weights]
-    # Half a stride ahead at first, so that the first turns are spread by weight as well.
-    heap = [(stride / 2, at) for at, stride in enumerate(strides)]
-    heapify(heap)
-
-    def following() -> int:
-        passed, at = heap[0]
-        heapreplace(heap, (passed + strides[at], at))
-        return at
-
-    return following

@@ -24,7 +24,9 @@ from balancer.http.uploading import Uploading
 from balancer.wire.sending import HIGH_WATER
 
 if TYPE_CHECKING:
+    from balancer.http.naming import Naming
     from balancer.wire.stream import Stream
+
 MOST_REMEMBERED: Final = 2048
 """Bytes of a head that is remembered for the next one, so that 10,000 connections at rest take no
 more than 20 MiB by it. Browsers send 400 to 1,500."""
@@ -262,8 +264,21 @@ class ClientConnection(Uploading):
             self.refuse(redirect(target.redirect, head.host, head.target), now)
         elif target.answer is not None:
             self.refuse(target.answer, now)
+        elif target.naming is not None:
+            self._send_to(target.naming, head, now)
         else:
             self.refuse(self.front.error(404, "no route leads there"), now)
+
+    def _send_to(self, naming: Naming, head: RequestHead, now: float) -> None:
+        """To the name of the server that its pool chooses."""
+        server = naming.choose(self, head)
+        if server is None:
+            self.front.figures.refused["no-server"] += 1
+            self.failed(exchange.NO_SERVER, "no server is available")
+            return
+        self.server = server  # for the log; it gets no work of ours
+        door = self.scheme, self.transport.getHost().port
+        self.refuse(naming.answer(server, head, door), now)
 
     def _new_tail(self, head: RequestHead) -> bytes:
         """What is appended to the request's head. It is kept for the next request, if that would

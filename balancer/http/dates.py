@@ -19,13 +19,14 @@ DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 class Dates:
-    """Times of `now` in UTC. The wall clock is looked at once a second, so that it may be set."""
+    """Times of `now` in UTC. The wall clock is looked at once a second, so that it may be set:
+    until `now` is `until`, `clf` and `http` say the same."""
 
-    __slots__ = ("_clf", "_http", "_offset", "_parts", "_second", "_until", "_wall")
+    __slots__ = ("_clf", "_http", "_offset", "_parts", "_second", "_wall", "until")
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._until = float("-inf")
+        self.until = float("-inf")
         self._offset = 0.0
         self._clf = self._http = b""
         self._second = -1
@@ -33,13 +34,13 @@ class Dates:
 
     def clf(self, now: float) -> bytes:
         """`10/Oct/2000:13:55:36 +0000`, the time in the common log format."""
-        if now >= self._until:
+        if now >= self.until:
             self._turn(now)
         return self._clf
 
     def http(self, now: float) -> bytes:
         """`Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7)."""
-        if now >= self._until:
+        if now >= self.until:
             self._turn(now)
         return self._http
 
@@ -54,7 +55,7 @@ class Dates:
         return b"%b.%03dZ" % (parts[1], thousandths)
 
     def _exact(self, at: float, now: float) -> tuple[tuple[bytes, bytes], int]:
-        if now >= self._until:
+        if now >= self.until:
             self._turn(now)
         whole = floor((at + self._offset) * 1000)
         second, thousandths = divmod(whole, 1000)
@@ -67,7 +68,7 @@ class Dates:
     def _turn(self, now: float) -> None:
         self._offset = self._wall() - now
         second = floor(now + self._offset)
-        self._until = second + 1 - self._offset
+        self.until = second + 1 - self._offset
         day = datetime.fromtimestamp(second, UTC)
         self._clf = _clf(day) + b" +0000"
         self._http = (

@@ -15,9 +15,9 @@ from attrs import define
 
 from balancer.http.front import Front, Target
 from balancer.http.head import Refused
-from balancer.http.message import RequestHead
 from balancer.http.routes import Redirect, RedirectToHttps, Route
 from balancer.http.table import Client, first_match
+from balancer.pool.pool import Pool
 from balancer.wire.certificates import Certificates
 
 Doors = Mapping[int, Certificates | None]
@@ -72,9 +72,14 @@ def _explain(
     target = table.find(head, client)
     route = first_match(routes, head, client)
     rule = _rule(target, route)
+    if target.naming is not None:
+        naming, door = target.naming, (url.scheme.encode(), url.port or PORTS[url.scheme])
+        chosen = _pool(naming.pool, naming.key(asker, head))
+        return {"rule": rule, **chosen, "answer": naming.explain(asker, head, door)}
     if target.pool is None:
         return {"rule": rule, "answer": _answer(target)}
-    return {"rule": rule, **_pool(target, head, asker)}
+    key = None if target.key_of is None else target.key_of(asker, head)
+    return {"rule": rule, **_pool(target.pool, key)}
 
 
 def _asker(text: str) -> tuple[Asker, Client]:
@@ -146,10 +151,7 @@ def _answer(target: Target) -> dict[str, Any]:
     return {"code": 404, "text": NO_ROUTE}
 
 
-def _pool(target: Target, head: RequestHead, asker: Asker) -> dict[str, Any]:
-    pool = target.pool
-    assert pool is not None
-    key = None if target.key_of is None else target.key_of(asker, head)
+def _pool(pool: Pool, key: bytes | None) -> dict[str, Any]:
     best = next(pool.rank(key), None)
     return {
         "pool": pool.name,

@@ -30,6 +30,7 @@ from balancer.wire.reactor import IWireReactor
 if TYPE_CHECKING:
     from balancer.http.client import ClientConnection
     from balancer.http.links import Links
+    from balancer.http.naming import Naming
 
 UNLIMITED: Final = 1 << 62
 """`max_body` when there is none: greater than any Content-Length that is read."""
@@ -45,9 +46,10 @@ class Connect(Protocol):
 
 
 class Target:
-    """Where a route leads: a pool with the connections to its servers, or an answer of our own."""
+    """Where a route leads: a pool with the connections to its servers, the servers' own names, or
+    an answer of our own."""
 
-    __slots__ = ("active", "answer", "key_of", "links", "pool", "redirect")
+    __slots__ = ("active", "answer", "key_of", "links", "naming", "pool", "redirect")
 
     def __init__(
         self,
@@ -56,12 +58,14 @@ class Target:
         key_of: KeyOf | None = None,
         answer: Answer | None = None,
         redirect: Redirect | RedirectToHttps | None = None,
+        naming: Naming | None = None,
     ) -> None:
         self.pool = pool
         self.links = {} if links is None else links
         self.key_of = key_of
         self.answer = answer
         self.redirect = redirect
+        self.naming = naming
         self.active = 0
 
 

@@ -10,7 +10,7 @@ import re
 
 from attrs import evolve, field, frozen
 
-from balancer.config.values import Misspelt, Network, NotBuilt, Unreadable, network
+from balancer.config.values import Misspelt, Network, Unreadable, network
 
 
 @frozen
@@ -43,7 +43,14 @@ class Respond:
     text: str = ""
 
 
-Action = ToPool | Redirect | RedirectToHttps | Respond
+@frozen
+class ToSubdomains:
+    """`-> subdomains NAME`: to the name of one of the servers of that section."""
+
+    name: str
+
+
+Action = ToPool | ToSubdomains | Redirect | RedirectToHttps | Respond
 
 
 @frozen
@@ -132,8 +139,11 @@ def _action(text: str) -> Action:
         _expect(code not in ("204", "304") or not body, f"no text: {code} has no content", text)
         return Respond(int(code), body.strip())
     if word == "subdomains":
-        raise NotBuilt(text)
-    expected = "pool NAME, redirect URL [CODE], redirect https or respond CODE [TEXT]"
+        _expect(rest and " " not in rest, "'subdomains NAME'", text)
+        return ToSubdomains(rest)
+    expected = (
+        "pool NAME, redirect URL [CODE], redirect https, respond CODE [TEXT] or subdomains NAME"
+    )
     raise Misspelt(expected, text, [f"{known} {rest}" for known in ACTIONS])
 
 

@@ -31,12 +31,23 @@ from balancer.http.keys import key_of
 from balancer.http.links import LinkTable
 from balancer.http.log import lines
 from balancer.http.metrics import metrics, tls_metrics
-from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, Route, ToPool
+from balancer.http.naming import Naming
+from balancer.http.routes import (
+    Action,
+    Redirect,
+    RedirectToHttps,
+    Respond,
+    Route,
+    ToPool,
+    ToSubdomains,
+)
 from balancer.http.secure import SecureConnection
 from balancer.http.settings import HttpSettings
 from balancer.http.table import compile_routes
 from balancer.interfaces import (
+    HttpEndpoint,
     IContext,
+    IEndpoints,
     IExplains,
     IPrepared,
     IPreparesInSlices,
@@ -96,7 +107,7 @@ def _random_id(source: random.Random) -> bytes:
     return b"%032x" % source.getrandbits(128)
 
 
-@implementer(IPreparesInSlices, IExplains)
+@implementer(IPreparesInSlices, IExplains, IEndpoints)
 class HttpBalancer(Service):
     """One `[http NAME]` section."""
 
@@ -117,6 +128,9 @@ class HttpBalancer(Service):
             left=self._left,
         )
         self._targets: dict[str, Target] = {}
+        self._namings: dict[str, Naming] = {}
+        self._endpoints: tuple[HttpEndpoint, ...] = ()
+        self._callbacks: list[Callable[[], None]] = []
         self._routes: tuple[Route, ...] = ()
         self._listeners: dict[Listener, Callable[[socket.socket, Any], None]] = {}
         self._tls = Terminations(self._not_shaken, ALPN, PLAIN_HTTP)
@@ -192,6 +206,7 @@ class HttpBalancer(Service):
             connection.settings_changed()
         self._renew_links()
         self._take_listeners(prepared.listeners)
+        self._take_endpoints(prepared)
 
     def _take_heads(self, settings: HttpSettings) -> None:
         front = self.front
@@ -250,10 +265,15 @@ class HttpBalancer(Service):
         front = self.front
         targets = self._targets
         self._targets = {}
+        for naming in self._namings.values():
+            naming.let_go()
+        self._namings = {}
 
         def resolve(action: Action) -> Target:
             if isinstance(action, ToPool):
                 return self._pool_target(action.name, targets)
+            if isinstance(action, ToSubdomains):
+                return Target(naming=self._naming(action.name))
             if isinstance(action, Respond):
                 return Target(answer=response(action))
             if isinstance(action, (Redirect, RedirectToHttps)):
@@ -289,6 +309,40 @@ class HttpBalancer(Service):
             target.key_of = key_of(pool.needs_key)
             self._targets[name] = target
         return self._targets[name]
+
+    def _naming(self, name: str) -> Naming:
+        if name not in self._namings:
+            named: Any = self._context.balancer(f"subdomains:{name}")
+            self._namings[name] = Naming(named)
+        return self._namings[name]
+
+    # -- IEndpoints
+
+    def _take_endpoints(self, prepared: Prepared) -> None:
+        pools = [*self._targets, *(naming.pool.name for naming in self._namings.values())]
+        tls = [each.tls is not None for each in prepared.settings.listen]
+        pairs = zip(prepared.listeners, tls, strict=True)
+        before, self._endpoints = self._endpoints, tuple(
+            HttpEndpoint(
+                listener.address, listener.address.port, secure, ALPN, tuple(dict.fromkeys(pools))
+            )
+            for listener, secure in pairs
+        )
+        if self._endpoints != before:
+            for callback in list(self._callbacks):
+                callback()
+
+    def endpoints(self) -> Sequence[HttpEndpoint]:
+        """See `IEndpoints`."""
+        return self._endpoints
+
+    def changed(self, callback: Callable[[], None]) -> None:
+        """See `IEndpoints`."""
+        self._callbacks.append(callback)
+
+    def unchanged(self, callback: Callable[[], None]) -> None:
+        """See `IEndpoints`."""
+        self._callbacks = [each for each in self._callbacks if each != callback]
 
     # -- clients
 
@@ -429,6 +483,8 @@ class HttpBalancer(Service):
         for target in self._targets.values():
             for links in target.links.values():
                 links.drop()
+        for naming in self._namings.values():
+            naming.let_go()
         if self.front.log is not None:
             self.front.log.close()
 
@@ -460,6 +516,7 @@ class HttpBalancer(Service):
             "kind": "http",
             "listeners": [str(listener.address) for listener in self._listeners],
             "pools": sorted(self._targets),
+            "subdomains": sorted(self._namings),
             "draining": front.draining,
             "connections": len(front.connections),
             "max_connections": self._max_connections,

@@ -26,7 +26,7 @@ from balancer.config.values import (
     path,
     size,
 )
-from balancer.http.routes import RedirectToHttps, Route, ToPool, parse_route
+from balancer.http.routes import RedirectToHttps, Route, ToPool, ToSubdomains, parse_route
 
 ERROR_PAGES = ("400", "404", "408", "413", "414", "429", "431", "502", "503", "504")
 """The codes that the balancer answers by itself."""
@@ -173,7 +173,8 @@ class HttpSettings:
         "[header:NAME=VALUE] [source=CIDR] -> ACTION`. A host may begin with `*.`, a path or a "
         "value may end with `*`. ACTION is `pool NAME`, `redirect URL [CODE]` (a final `*` in the "
         "URL stands for the request's path and query), `redirect https` (which requests under TLS "
-        "do not match) or `respond CODE [TEXT]`.",
+        "do not match), `respond CODE [TEXT]` or `subdomains NAME` (to the name of the server that "
+        "the pool of that section chooses).",
     )
     set_request_header: tuple[Field, ...] = option(
         field_line,
@@ -279,6 +280,8 @@ def _references(settings: HttpSettings) -> Iterable[Reference]:
     for index, route in enumerate(settings.routes):
         if isinstance(route.action, ToPool):
             yield Reference("pool", route.action.name, "routes", index)
+        elif isinstance(route.action, ToSubdomains):
+            yield Reference("subdomains", route.action.name, "routes", index, through=True)
 
 
 def _claims(settings: HttpSettings) -> Iterable[Claim]:

@@ -133,6 +133,8 @@ def _since(changed: object, now: object) -> str:
 
 
 def _check(server: Mapping[str, Any]) -> str:
+    if server.get("state") in ("drain", "maint") and server.get("reason"):
+        return plain(server["reason"])
     check = server.get("check")
     if not isinstance(check, Mapping):
         return NOTHING

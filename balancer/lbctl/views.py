@@ -26,7 +26,7 @@ CANDIDATES = (Column("server", shrinks=True), Column("usable"), Column("why not"
 
 EVENTS = (Column("time"), Column("id", right=True), Column("event", fold=True))
 
-ONE_A_LINE = frozenset({"records"})
+ONE_A_LINE = frozenset({"names", "records"})
 """Facts whose values begin on lines of their own."""
 
 ID_WIDTH = 6
@@ -101,7 +101,7 @@ def _asked(request: Mapping[str, Any]) -> Iterator[str]:
         what = f"{request['name']} {question['type']}"
     else:
         what = f"{request['kind']}:{request['name']}"
-    yield plain(f"{what} from {question['from']}")
+    yield plain(f"{what} from {question['from']}" if "from" in question else what)
 
 
 def _events(request: Mapping[str, Any], result: Mapping[str, Any], width: int) -> list[str]:

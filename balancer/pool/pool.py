@@ -48,6 +48,7 @@ class Pool(Verdicts):
         self.queue_refused_total = 0
         self.queue_expired_total = 0
         self._queue = Queue(settings.queue)
+        self._waiters = self._queue.waiters
         self._succession = Succession(settings, self.servers, random)
         self.needs_key: KeySource = settings.algorithm.key
         self._standing = Standing((), False, False)
@@ -136,7 +137,7 @@ class Pool(Verdicts):
                 self._settle()
             else:
                 self._finished(server)
-        if self._queue:
+        if self._waiters:
             return self._hand_over(server, now)
         return None
 

@@ -36,42 +36,43 @@ class Queue:
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
-        # Ordered by links: a dict walks over the holes that its removed first keys leave.
-        self._waiters: OrderedDict[int, Waiter] = OrderedDict()
+        # Ordered by links: a dict walks over the holes that its removed first keys leave. The same
+        # one for ever, so that the hot path may ask it whether anybody waits; nobody else writes.
+        self.waiters: OrderedDict[int, Waiter] = OrderedDict()
         self._soonest = math.inf
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.waiters)
 
     def add(self, waiter: Waiter) -> bool:
         """Let it wait at the end; False if the queue is full or it waits already."""
-        if len(self._waiters) >= self.bound or id(waiter) in self._waiters:
+        if len(self.waiters) >= self.bound or id(waiter) in self.waiters:
             return False
-        self._waiters[id(waiter)] = waiter
+        self.waiters[id(waiter)] = waiter
         self._soonest = min(self._soonest, waiter.deadline)
         return True
 
     def forget(self, waiter: Waiter) -> bool:
         """It waits no more; False if it did not wait."""
-        return self._waiters.pop(id(waiter), None) is not None
+        return self.waiters.pop(id(waiter), None) is not None
 
     def first(self, now: float, server: Any) -> Waiter | None:
         """The first whose deadline is not past and whom `server` has not failed; it stays."""
-        for waiter in self._waiters.values():
+        for waiter in self.waiters.values():
             if waiter.deadline > now and server not in tried_by(waiter):
                 return waiter
         return None
 
     def waiting(self, now: float) -> Iterator[Waiter]:
         """Those whose deadline is not past; they may be forgotten meanwhile."""
-        return (waiter for waiter in tuple(self._waiters.values()) if waiter.deadline > now)
+        return (waiter for waiter in tuple(self.waiters.values()) if waiter.deadline > now)
 
     def expired(self, now: float) -> list[Waiter]:
         """Take out those whose deadline has come, first come first."""
         if now < self._soonest:
             return []
-        late = [waiter for waiter in self._waiters.values() if waiter.deadline <= now]
+        late = [waiter for waiter in self.waiters.values() if waiter.deadline <= now]
         for waiter in late:
-            del self._waiters[id(waiter)]
-        self._soonest = min((w.deadline for w in self._waiters.values()), default=math.inf)
+            del self.waiters[id(waiter)]
+        self._soonest = min((w.deadline for w in self.waiters.values()), default=math.inf)
         return late

@@ -84,22 +84,22 @@ class Verdicts:
                 events += self.record(server, True, "not checked", now)
         return events
 
-    def drain(self, server: Server) -> Sequence[Event]:
+    def drain(self, server: Server, why: str = "drained by the operator") -> Sequence[Event]:
         """No new work; what is in flight may end. Panic respects it."""
         if server.admin in ("drain", "removed"):
             return ()
         server.admin = "drain"
-        self._changed(server, "drained by the operator")
+        self._changed(server, why)
         return (StartedDraining(server.key), *self._rescue())
 
-    def maintain(self, server: Server) -> Sequence[Event]:
+    def maintain(self, server: Server, why: str = "taken out by the operator") -> Sequence[Event]:
         """No new work whatever happens. Results of checks are still recorded."""
-        events = self._take_out(server, "taken out by the operator")
+        events = self._take_out(server, why)
         return (*events, *self._rescue()) if events else ()
 
-    def ready(self, server: Server) -> Sequence[Event]:
+    def ready(self, server: Server, why: str = "given back by the operator") -> Sequence[Event]:
         """Back from drain, maintenance or ejection, with the verdict that checks gave it."""
-        return self._give_back(server, "given back by the operator")
+        return self._give_back(server, why)
 
     def set_weight(self, server: Server, weight: int) -> Sequence[Event]:
         """A new weight, from 0 (no new work). ValueError: it is negative."""

@@ -5,7 +5,7 @@ A plan's pools: the values of the site file are handed to the rooms that work wi
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from attrs import frozen
@@ -16,7 +16,7 @@ from balancer.config.values import Endpoint
 from balancer.pool.lineup import Configured
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
-from balancer.site.names import UNRESOLVED, Named
+from balancer.site.names import Named
 from balancer.site.plan import PoolPlan
 from balancer.site.sections import PoolSection, ServerLine
 from balancer.wire.address import Address, literal
@@ -79,9 +79,9 @@ def timing(plan: PoolPlan) -> Timing:
 
 
 def configuring(
-    plan: PoolPlan, before: Mapping[Endpoint, Address], context: ClientContext | None = None
+    plan: PoolPlan, address_of: Callable[[Endpoint], Address], context: ClientContext | None = None
 ) -> Slices[Lines]:
-    """The lines of `servers`, each with its address: `before` has those found for DNS names, and
+    """The lines of `servers`, each with its address: `address_of` gives those of DNS names, and
     `context` is what servers with TLS are connected to with."""
     found, names = [], []
     for at, line in enumerate(plan.settings.servers):
@@ -91,7 +91,7 @@ def configuring(
         if endpoint.is_literal:
             address = literal(endpoint.host, endpoint.port)
         else:
-            address = before.get(endpoint, UNRESOLVED)
+            address = address_of(endpoint)
             names.append(at)
         if line.tls and context is not None:
             address = secured(address, Trust(context, line.certified))

@@ -17,6 +17,7 @@ from balancer.interfaces import IBalancer, IContext, Published
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.site.listeners import Listeners
+from balancer.site.memory import Memory
 from balancer.site.plan import Plan
 from balancer.site.registry import Registry
 from balancer.wire.datagrams import DatagramPort
@@ -51,6 +52,7 @@ class Context:
     listeners: Listeners
     registry: Registry
     state: str
+    memory: Memory
     logs: dict[str, LogFile] = field(factory=dict)
     present: Parts | None = None
     coming: Parts | None = None
@@ -83,6 +85,9 @@ class Context:
     def pool(self, name: str) -> Pool:
         coming = None if self.coming is None else self.coming.pools.get(name)
         return self.registry.pools[name] if coming is None else coming
+
+    def remembered(self, pool_name: str) -> frozenset[str]:
+        return self.memory.remembered(self.pool(pool_name))
 
     def listener(self, host: str, port: int) -> Listener:
         return self.listeners.tcp(host, port)

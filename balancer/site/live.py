@@ -44,7 +44,7 @@ from balancer.site.build import (
 )
 from balancer.site.context import Context, Parts
 from balancer.site.control import ControlPort
-from balancer.site.names import Named, Names
+from balancer.site.names import Named, Names, gather
 from balancer.site.plan import BalancerPlan, Makers, Plan, PoolPlan
 from balancer.site.sections import DEFAULT_CONTROL
 from balancer.site.trusts import Trusts
@@ -130,10 +130,11 @@ class Change:
     _control: ControlPort | None = field(default=None, init=False)
     _pools: dict[str, PoolChange] = field(factory=dict, init=False)
     _parts: Parts = field(init=False)
+    _order: tuple[BalancerPlan, ...] = field(default=(), init=False)
     _prepared: list[IPrepared] = field(factory=list, init=False)
     _problems: list[str] = field(factory=list, init=False)
     """What `PrepareError`s said: all of it is told at once."""
-    _named: list[Named] = field(factory=list, init=False)
+    _named: dict[str, list[Named]] = field(factory=dict, init=False)
 
     @_parts.default
     def _no_parts(self) -> Parts:
@@ -147,6 +148,11 @@ class Change:
         context.coming = self._parts
         self._bound = context.listeners.bind(self.plan.claims)
         self._control = self._prepare_control()
+        if live.plan is None:
+            live.names.use(self.plan.site.resolvers or ())
+            # A reload must not wait for a resolver: it asks for new names once it is in force.
+            servers = [line for pool in self.plan.pools for line in pool.settings.servers]
+            live.names.look_up_now(line.endpoint for line in servers)
         now = context.reactor.seconds()
         for pool in self.plan.pools:
             change = self._pools[pool.name] = yield from self._preparing_pool(pool, now)
@@ -155,7 +161,8 @@ class Change:
             yield
             balancer = live.balancers.get(each.key)
             self._parts.balancers[each.key] = self._make(each) if balancer is None else balancer
-        for each in self.plan.in_order():
+        self._order = self.plan.in_order()
+        for each in self._order:
             yield
             balancer = self._parts.balancers[each.key]
             try:
@@ -181,15 +188,12 @@ class Change:
     def _preparing_pool(self, plan: PoolPlan, now: float) -> Slices[PoolChange]:
         registry = self.live.context.registry
         present = registry.pools.get(plan.name)
-        if self.live.plan is None:
-            # A reload must not wait for a resolver: it asks for new names once it is in force.
-            self.live.names.look_up_now(line.endpoint for line in plan.settings.servers)
         trust = None
         try:
             trust = self.live.trusts.context(plan)
         except PrepareError as error:
             self._problems.append(str(error))
-        lines = yield from configuring(plan, self.live.names.known, trust)
+        lines = yield from configuring(plan, self.live.names.address, trust)
         yield
         pool = build_pool(plan, lines.servers, now) if present is None else present
         check = None if plan.check is None else plan.check(self.live.context)
@@ -213,10 +217,9 @@ class Change:
         for change in self._pools.values():
             yield
             self._commit_pool(change)
-        self._named = []
         for change in self._pools.values():
             yield
-            self._named += named(change.plan, change.lines, change.pool)
+            gather(named(change.plan, change.lines, change.pool), self._named)
         yield
 
     def commit(self) -> None:
@@ -235,7 +238,7 @@ class Change:
         context.present, context.coming = self._parts, None
         for prepared in self._prepared:
             prepared.commit()
-        for each in self.plan.in_order():
+        for each in self._order:
             if each.key not in live.balancers:
                 live.adopt(balancers[each.key])
         live.balancers = dict(balancers)
@@ -245,6 +248,7 @@ class Change:
         self._commit_control()
         context.listeners.keep(self.plan.claims)
         live.trusts.keep(self.plan.pools)
+        live.names.use(self.plan.site.resolvers or ())
         live.names.follow(self._named)
         live.plan = self.plan
 

@@ -1,40 +1,61 @@
 """
-Servers that the site file gives by DNS name: asked at the start and again from time to time.
+Servers that the site file gives by DNS name: looked up at the start, and again when the TTL of the
+answer is over.
 
-The system's resolver is asked (hosts file, resolv.conf, nsswitch) in a thread of its own. A name
-that does not resolve keeps its last address; one that never resolved has `UNRESOLVED`, which no
-server answers at, so that its check fails and says so.
+A name that does not resolve keeps its last address; one that never resolved has `UNRESOLVED`, which
+no server answers at, so that its check fails and says so. How a name is looked up is `resolve`'s.
 """
 
 from __future__ import annotations
 
-import socket
-import time
-from collections.abc import Callable, Iterable
-from queue import Empty, SimpleQueue
-from threading import Thread
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from balancer.config.values import Endpoint
 from balancer.pool.server import Server
+from balancer.resolve.agenda import Agenda
+from balancer.resolve.before import look_up_now
+from balancer.resolve.client import Client
+from balancer.resolve.interfaces import IResolver
+from balancer.resolve.looking import Found, Nothing
+from balancer.resolve.preference import best
 from balancer.wire.address import Address, literal
 from balancer.wire.reactor import IWireReactor
 
-RESOLVE_INTERVAL = 30.0
-"""Seconds between two look-ups of a name: the system's resolver does not tell the TTL."""
+MIN_TTL = 1.0
+"""Seconds from an answer to the next question at least, also for a TTL of 0."""
 
-THREADS = 4
-"""Look-ups at once: a resolver that hangs must not need more."""
+MAX_TTL = 3600.0
+"""... and at most: an operator who mistyped a TTL of a week need not wait for that."""
+
+SPREAD = 0.5
+"""Seconds over which questions are spread beyond the TTL, at most; a tenth of a short TTL."""
+
+FIRST_RETRY, LAST_RETRY = 5.0, 30.0
+"""Seconds until a name that did not resolve is asked for again, doubled each time up to the latter.
+The negative TTL of the answer (RFC 2308) counts within the two."""
+
+LOOK = 1.0
+"""Seconds between two looks at the hosts file and resolv.conf, which cost two calls of stat."""
+
+AT_ONCE = 64
+"""Names that are looked up at once: each takes a descriptor, and a caching resolver has a bound on
+what it works on."""
+
+BEGUN_A_TURN = 32
+"""Look-ups begun in one turn, some 0.1 ms each."""
+
+DUE_A_TURN = 1000
+"""Names that get in line in one turn, some 2 us each."""
 
 START_PATIENCE = 5.0
-"""Seconds that the start waits for all look-ups together: a resolver that hangs takes 10 s for each
+"""Seconds that the start waits for all look-ups together: a resolver that hangs takes 8 s for each
 name, and a start that hangs is worse than a server that is down a moment longer."""
 
 UNRESOLVED = literal("0.0.0.0", 0)
@@ -49,22 +70,23 @@ class Named:
     endpoint: Endpoint
 
 
-def look_up(endpoint: Endpoint) -> Address:
-    """The first address of the name, as the system orders them (RFC 6724). Raises OSError."""
-    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    return literal(str(found[0][4][0]), endpoint.port)
+ByName = Mapping[str, list[Named]]
+"""Servers by the name that they have; a list becomes that of whom it is given to."""
 
 
-Answers = SimpleQueue[tuple[Endpoint, Address | OSError]]
+def gather(named: Iterable[Named], into: dict[str, list[Named]]) -> None:
+    """Put the servers to the others that have the same names: a slice of the work for `follow`."""
+    for each in named:
+        into.setdefault(each.endpoint.host, []).append(each)
 
 
-def look_up_all(endpoints: Iterable[Endpoint], answers: Answers) -> None:
-    """Look up one after the other; a thread's work."""
-    for endpoint in endpoints:
-        try:
-            answers.put((endpoint, look_up(endpoint)))
-        except OSError as error:
-            answers.put((endpoint, error))
+@define(eq=False)
+class _Name:
+    """What is known of a name, and who has it."""
+
+    address: str | None = None
+    failures: int = 0
+    named: Sequence[Named] = ()
 
 
 @define(eq=False)
@@ -72,135 +94,181 @@ class Names:
     """
     Keeps the addresses of named servers fresh while it is started.
 
-    `moved(server)` is called when a server that had an address has another one. `ask` looks a name
-    up beside the reactor; threads do by default.
+    `moved(server)` is called when a server that had an address has another one.
     """
 
     _reactor: IWireReactor
+    _make: Callable[[IWireReactor], IResolver] = field(default=Client, alias="resolver")
+    _random: Random = field(factory=Random)
     moved: Callable[[Server], object] = field(default=lambda server: None, kw_only=True)
-    _ask_for: Callable[[Endpoint], Deferred[Address]] | None = field(
-        default=None, alias="ask", kw_only=True
-    )
-    _patience: float = field(default=START_PATIENCE, init=False)
-    _failing: set[Endpoint] = field(factory=set, init=False)
-    _named: tuple[Named, ...] = field(default=(), init=False)
-    _found: dict[Endpoint, Address] = field(factory=dict, init=False)
-    _asking: set[Endpoint] = field(factory=set, init=False)
-    _threads: ThreadPool | None = field(default=None, init=False)
+    _servers: Sequence[tuple[str, int]] = field(default=(), init=False)
+    _resolver: IResolver = field(init=False)
+    _names: dict[str, _Name] = field(factory=dict, init=False)
+    _agenda: Agenda = field(factory=Agenda, init=False)
+    _waiting: dict[str, None] = field(factory=dict, init=False)
+    _asking: dict[str, Deferred[Found | Nothing]] = field(factory=dict, init=False)
     _started: bool = field(default=False, init=False)
-    _again: IDelayedCall | None = field(default=None, init=False)
+    _call: IDelayedCall | None = field(default=None, init=False)
+    _looked: float = field(default=0.0, init=False)
     _log = Logger()
 
-    @property
-    def known(self) -> dict[Endpoint, Address]:
-        """The address last found for each name."""
-        return dict(self._found)
+    def __attrs_post_init__(self) -> None:
+        self._resolver = self._make(self._reactor)
+
+    def address(self, endpoint: Endpoint) -> Address:
+        """The address last found for the name; `UNRESOLVED` if none was."""
+        known = self._names.get(endpoint.host)
+        if known is None or known.address is None:
+            return UNRESOLVED
+        return literal(known.address, endpoint.port)
+
+    def use(self, servers: Iterable[Endpoint]) -> None:
+        """Ask these DNS servers from now on; none: those of resolv.conf."""
+        self._servers = tuple((each.host, each.port) for each in servers)
+        self._resolver.use(self._servers)
 
     def look_up_now(self, endpoints: Iterable[Endpoint]) -> None:
-        """Ask for the DNS names among `endpoints` and wait, for `START_PATIENCE` over all calls:
-        only before the reactor runs. What does not come in time is asked for again by `start`."""
-        asked = {each for each in endpoints if not each.is_literal and each not in self._found}
-        asked -= self._failing
-        answers: Answers = SimpleQueue()
-        began = time.monotonic()
-        for share in [list(asked)[at::THREADS] for at in range(min(THREADS, len(asked)))]:
-            # A daemon: the end of the process waits for no resolver.
-            Thread(target=look_up_all, args=(share, answers), daemon=True).start()
-        while asked:
-            left = self._patience - (time.monotonic() - began)
-            try:
-                endpoint, answer = answers.get(timeout=max(0.0, left))
-            except Empty:
-                break
-            asked.discard(endpoint)
-            if isinstance(answer, OSError):
-                self._unresolved(Failure(answer), endpoint)
+        """Ask for the DNS names among `endpoints` and wait, `START_PATIENCE` at most: before the
+        reactor runs. What does not come in time is asked for again by `start`."""
+        names = {each.host for each in endpoints if not each.is_literal} - self._names.keys()
+        if not names:
+            return
+        for name in names:
+            self._names[name] = _Name()
+        for name, answer in look_up_now(names, self._resolver_on, START_PATIENCE).items():
+            if answer is None:
+                self._log.warn("{name} is not resolved yet; it is down", name=name)
+                self._agenda.put(name, self._reactor.seconds())
             else:
-                self._found[endpoint] = answer
-        self._patience -= time.monotonic() - began
-        for endpoint in asked:
-            self._log.warn("{name} is not resolved yet; it is down", name=endpoint.host)
+                self._answered(answer, name)
 
-    def follow(self, named: Iterable[Named]) -> None:
+    def _resolver_on(self, reactor: IWireReactor) -> IResolver:
+        resolver = self._make(reactor)
+        resolver.use(self._servers)
+        return resolver
+
+    def follow(self, named: ByName) -> None:
         """Keep the addresses of these fresh from now on, and of no others."""
-        self._named = tuple(named)
-        wanted = {each.endpoint for each in self._named}
-        self._found = {name: address for name, address in self._found.items() if name in wanted}
-        self._failing &= wanted
-        if self._started:
-            self._ask(wanted - self._found.keys())
+        before, self._names = self._names, {}
+        for name, those in named.items():
+            known = before.pop(name, None)
+            if known is None:
+                known = _Name()
+                self._waiting[name] = None
+            known.named = those
+            self._names[name] = known
+        for name in before:
+            self._agenda.drop(name)
+            self._waiting.pop(name, None)
+        self._wake_in(0)
 
     def start(self) -> None:
-        """Ask for what is not known yet, and for all after each interval."""
+        """Ask for what is not known yet, and for each when its time has come."""
         self._started = True
-        self._ask({each.endpoint for each in self._named} - self._found.keys())
-        self._again = self._reactor.callLater(RESOLVE_INTERVAL, self._refresh)
+        self._resolver.changed()
+        self._looked = self._reactor.seconds()
+        self._wake_in(0)
 
     def stop(self) -> None:
-        """Ask no more. A look-up in progress is not waited for."""
+        """Ask no more. A look-up in progress is dropped."""
         self._started = False
-        if self._again is not None:
-            self._again.cancel()
-            self._again = None
-        if self._threads is not None:
-            self._threads.adjustPoolsize(0, 0)
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        asking, self._asking = self._asking, {}
+        for asked in asking.values():
+            asked.cancel()
 
-    def _refresh(self) -> None:
-        self._ask({each.endpoint for each in self._named})
-        self._again = self._reactor.callLater(RESOLVE_INTERVAL, self._refresh)
+    # -- in time
 
-    def _ask(self, endpoints: set[Endpoint]) -> None:
-        for endpoint in endpoints - self._asking:
-            self._asking.add(endpoint)
-            asked = (self._ask_for or self._ask_a_thread)(endpoint)
-            asked.addBoth(self._answered, endpoint)
-            asked.addCallbacks(
-                self._resolved,
-                self._unresolved,
-                callbackArgs=(endpoint,),
-                errbackArgs=(endpoint,),
-            )
+    def _wake_in(self, seconds: float) -> None:
+        if not self._started:
+            return
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self._names:
+            self._call = self._reactor.callLater(seconds, self._wake)
 
-    def _ask_a_thread(self, endpoint: Endpoint) -> Deferred[Address]:
-        asked: Deferred[Address] = deferToThreadPool(
-            self._reactor,  # type: ignore[arg-type]  # LeanReactor is IReactorFromThreads too
-            self._pool_of_threads(),
-            look_up,
-            endpoint,
-        )
-        return asked
+    def _wake(self) -> None:
+        self._call = None
+        now = self._reactor.seconds()
+        if now >= self._looked + LOOK:
+            self._looked = now
+            if self._resolver.changed():
+                self._waiting.update(dict.fromkeys(self._names))
+        due = self._agenda.due(now, DUE_A_TURN)
+        self._waiting.update(dict.fromkeys(due))
+        begun = 0
+        while self._waiting and len(self._asking) < AT_ONCE and begun < BEGUN_A_TURN:
+            self._ask(next(iter(self._waiting)))
+            begun += 1
+        self._wake_in(self._pause(now, begun))
 
-    def _pool_of_threads(self) -> ThreadPool:
-        if self._threads is None:
-            self._threads = ThreadPool(0, THREADS, "names")
-            self._threads.start()
-        return self._threads
+    def _pause(self, now: float, begun: int) -> float:
+        """Seconds until there is more to do."""
+        if self._waiting and len(self._asking) < AT_ONCE:
+            return 0.0
+        when = self._agenda.next()
+        # Who waits for others to be answered is asked for when they are.
+        return LOOK if when is None else min(LOOK, max(0.0, when - now))
 
-    def _answered(self, result: object, endpoint: Endpoint) -> object:
-        self._asking.discard(endpoint)
+    def _ask(self, name: str) -> None:
+        del self._waiting[name]
+        if name in self._asking or name not in self._names:
+            return
+        asked = self._resolver.look_up(name)
+        self._asking[name] = asked
+        asked.addBoth(self._ended, name, asked)
+        asked.addCallback(self._answered, name)
+        asked.addErrback(self._raised, name)
+
+    def _ended(self, result: Found | Nothing, name: str, asked: object) -> Found | Nothing:
+        if self._asking.pop(name, None) is not None and self._waiting:
+            self._wake_in(0)
         return result
 
-    def _resolved(self, address: Address, endpoint: Endpoint) -> None:
-        self._found[endpoint] = address
-        if endpoint in self._failing:
-            self._failing.discard(endpoint)
-            self._log.info("{name} resolves again", name=endpoint.host)
-        for named in self._named:
-            if named.endpoint != endpoint:
-                continue
+    def _raised(self, failure: Failure, name: str) -> None:
+        if self._started:
+            self._log.failure("the look-up of {name} failed", failure=failure, name=name)
+            self._answered(Nothing("a fault of the balancer's"), name)
+
+    # -- answers
+
+    def _answered(self, answer: Found | Nothing, name: str) -> None:
+        known = self._names.get(name)
+        if known is None:
+            return  # a reload forgot it meanwhile
+        if isinstance(answer, Found):
+            wait = self._found(answer, name, known)
+        else:
+            wait = self._not_found(answer, name, known)
+        self._agenda.put(name, self._reactor.seconds() + wait)
+        if wait < LOOK:
+            self._wake_in(0)
+
+    def _found(self, answer: Found, name: str, known: _Name) -> float:
+        if known.failures:
+            known.failures = 0
+            self._log.info("{name} resolves again", name=name)
+        known.address = best(answer.addresses, known.address, self._resolver.source_of)
+        for named in known.named:
+            address = literal(known.address, named.endpoint.port)
             to = named.server.address.at(address)
             if named.server.address != to:
                 named.server.address = to
                 self.moved(named.server)
+        ttl = min(max(answer.ttl, MIN_TTL), MAX_TTL)
+        return ttl + self._random.random() * min(SPREAD, ttl / 10)
 
-    def _unresolved(self, failure: Failure, endpoint: Endpoint) -> None:
-        failure.trap(OSError)
-        if endpoint in self._failing:
-            return  # said already
-        self._failing.add(endpoint)
-        self._log.warn(
-            "{name} does not resolve ({reason}); {so}",
-            name=endpoint.host,
-            reason=getattr(failure.value, "strerror", None) or failure.getErrorMessage(),
-            so=f"it keeps {self._found[endpoint]}" if endpoint in self._found else "it is down",
-        )
+    def _not_found(self, answer: Nothing, name: str, known: _Name) -> float:
+        if not known.failures:
+            self._log.warn(
+                "{name} does not resolve ({reason}); {so}",
+                name=name,
+                reason=answer.reason,
+                so="it is down" if known.address is None else f"it keeps {known.address}",
+            )
+        wait = FIRST_RETRY * 2 ** min(known.failures, 8) if answer.ttl is None else answer.ttl
+        known.failures += 1
+        return min(max(wait, FIRST_RETRY), LAST_RETRY)

@@ -24,18 +24,19 @@ def arranged(needs: Mapping[str, Collection[str]]) -> tuple[str, ...]:
 
     Raises `Circle`.
     """
-    done: list[str] = []
-    left = dict.fromkeys(needs)
-    while left:
-        # Without recursion: a chain may be as long as the site file.
-        path = [next(iter(left))]
+    done: dict[str, None] = {}
+    for first in needs:
+        # Without recursion: a chain may be as long as the site file. `path` is in order.
+        path = {first: None} if first not in done else {}
         while path:
-            missing = next((each for each in needs[path[-1]] if each in left), None)
+            last = next(reversed(path))
+            missing = next((n for n in needs[last] if n in needs and n not in done), None)
             if missing is None:
-                done.append(path.pop())
-                del left[done[-1]]
+                path.popitem()
+                done[last] = None
             elif missing in path:
-                raise Circle(tuple(path[path.index(missing) :]))
+                names = tuple(path)
+                raise Circle(names[names.index(missing) :])
             else:
-                path.append(missing)
+                path[missing] = None
     return tuple(done)

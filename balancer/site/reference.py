@@ -11,8 +11,8 @@ from balancer import plugins
 from balancer.config.reference import Chapter, markdown
 from balancer.site.plan import Makers
 
-OWN_KINDS = ("http", "tcp", "udp", "demo")
-OWN_CHECKS = ("tcp", "http", "https", "udp", "exec")
+OWN_KINDS = ("http", "tcp", "udp", "dns", "place", "subdomains", "demo")
+OWN_CHECKS = ("tcp", "http", "https", "dns", "udp", "exec")
 
 _NONE = "No check: the servers are taken to be up."
 

@@ -31,13 +31,14 @@ from balancer.config.values import (
     or_off,
     path,
     percent,
+    with_port,
 )
 from balancer.pool.settings import ALGORITHMS, WITH_ARGUMENT, Algorithm, Ejection
 
 MAX_WEIGHT = 256
 """The greatest weight of a server, as HAProxy's."""
 
-LATER_CHECKS = frozenset(("agent", "dns"))
+LATER_CHECKS = frozenset(("agent",))
 
 
 @frozen
@@ -185,6 +186,11 @@ _positive = duration_within("1ms", "366d")
 MAX_CONTROL = 107
 """Bytes of a unix socket's path: what sockaddr_un holds (unix(7))."""
 
+DNS_PORT = 53
+
+MAX_RESOLVERS = 8
+"""DNS servers that are asked in turn: a look-up waits for each."""
+
 DEFAULT_CONTROL = "run/lb.sock"
 
 
@@ -193,6 +199,19 @@ def control_path(text: str) -> str:
     if text.startswith("@") or len(os.fsencode(path(text))) > MAX_CONTROL:
         raise Unreadable(f"a path of at most {MAX_CONTROL} bytes")
     return text
+
+
+def resolvers(text: str) -> tuple[Endpoint, ...]:
+    """Addresses of DNS servers with blanks between them."""
+    found = []
+    for word in text.split():
+        try:
+            found.append(with_port(word, DNS_PORT))
+        except Unreadable as error:
+            raise Unreadable(error.expected, word, error.meant) from None
+    if len(set(found)) != len(found) or len(found) > MAX_RESOLVERS:
+        raise Unreadable(f"at most {MAX_RESOLVERS} DNS servers, each once")
+    return tuple(found)
 
 
 @frozen
@@ -235,8 +254,11 @@ class SiteSettings:
     geo: str | None = option(
         path, help="A database in mmdb format that says where clients are; none by default."
     )
-    resolvers: str | None = option(
-        free_text, later=True, help="The DNS servers that are asked for servers' names."
+    resolvers: tuple[Endpoint, ...] | None = option(
+        resolvers,
+        help="The DNS servers, `ADDRESS[:PORT]` with blanks between them, that are asked for "
+        "servers' names, each when those before it do not answer. Those of /etc/resolv.conf by "
+        "default; its search list counts in any case, and names of /etc/hosts are not asked for.",
     )
     admin_token_file: str | None = option(
         path, later=True, help="A file with the token that control verbs over HTTP need."
@@ -268,7 +290,8 @@ class PoolSection:
     check: CheckLine | None = option(
         check_line,
         help="How a server's health is asked: `tcp`, `http GET /path expect=200-399 host=NAME "
-        "body=REGEX`, `https ...`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
+        "body=REGEX`, `https ...`, `dns NAME TYPE expect=ADDRESS-or-TEXT "
+        "rcode=CODE`, `udp send=TEXT expect=TEXT`, `exec PATH`, or `none`. `port=N` "
         "asks another port than the server's. `tcp` by default; `none`, with a warning, for a pool "
         "that only [udp], [dns] and [ecmp] sections use; servers without a port need `port=N` to "
         "be checked.",
@@ -417,9 +440,6 @@ POOL = Section(
 LATER = tuple(
     Section(kind=kind, settings=Nothing, help=text, later=True)
     for kind, text in (
-        ("dns", "An authoritative DNS zone whose answers follow the verdicts."),
-        ("place", "A place that clients belong to."),
-        ("subdomains", "A name of its own for each server of a pool."),
         ("ecmp", "Equal-cost next hops."),
         ("anycast", "Prefixes that are announced while they are served."),
         ("policy", "Rules that several sections share."),

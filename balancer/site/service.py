@@ -23,8 +23,10 @@ from balancer.site import status
 from balancer.site.context import Context, name_of
 from balancer.site.listeners import Listeners
 from balancer.site.live import Live, drained
+from balancer.site.memory import Memory
 from balancer.site.names import Names
 from balancer.site.operations import Operations
+from balancer.site.overriding import Overriding
 from balancer.site.plan import Makers, Plan
 from balancer.site.registry import Registry
 from balancer.wire.deadlines import Ticker, Wheel
@@ -53,7 +55,10 @@ class SiteService(MultiService):
         registry = Registry({}, {})
         wheel = Wheel(reactor.seconds())
         state = os.path.abspath(plan.site.state)  # twistd may change directory
-        self.context = Context(reactor, wheel, Listeners(reactor), registry, state)
+        self.memory = Memory(reactor, registry, state)
+        self.memory.recall()
+        self.context = Context(reactor, wheel, Listeners(reactor), registry, state, self.memory)
+        self.overriding = Overriding(reactor, registry, state, self.context.publish)
         self._names = Names(reactor)
         self._ticker = Ticker(reactor, wheel)
         self._turns: deque[Pool] = deque()
@@ -85,6 +90,8 @@ class SiteService(MultiService):
             raise PrepareError("the site is draining")
         change.commit()
         self._turns = deque(self.context.registry.pools.values())
+        self.overriding.renew()
+        self.memory.renew()
 
     # -- life
 
@@ -93,6 +100,8 @@ class SiteService(MultiService):
             log.warn("{what} is not available: {reason}", what=what, reason=reason)
         self._ticker.start()
         self._names.start()
+        self.overriding.start()
+        self.memory.start()
         super().startService()
         log.info(
             "site {name} is running: {balancers} balancers, {pools} pools",
@@ -136,8 +145,10 @@ class SiteService(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         self._names.stop()
+        self.overriding.stop()
+        kept = self.memory.stop()
         stopped: Deferred[Any] = super().stopService()
-        return stopped.addBoth(self._stopped)
+        return stopped.addBoth(self._stopped).addCallback(lambda _: kept)
 
     def _stopped(self, result: object) -> object:
         self._ticker.stop()

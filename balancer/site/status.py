@@ -87,8 +87,15 @@ def _site(site: SiteService) -> Mapping[str, Any]:
         "healthy": site.healthy(),
         "long_turns": _long_turns(site),
         "unavailable": dict(site.live.makers.broken),
-        "warnings": [str(warning) for warning in site.plan.warnings],
+        "warnings": [*map(str, site.plan.warnings), *_troubles(site)],
     }
+
+
+def _troubles(site: SiteService) -> Iterator[str]:
+    """What does not work as the operator would want, though the site file is sound."""
+    if site.memory.trouble:
+        yield site.memory.trouble
+    yield from site.overriding.problems
 
 
 def _pool(site: SiteService, name: str) -> Slices[Mapping[str, Any]]:

@@ -33,8 +33,8 @@ MOST_HANDSHAKES = 1000
 #: that connect and say nothing then cost others a second and not ten.
 FAIR_SECONDS = 1.0
 
-#: Steps taken in one turn: a full handshake costs some 0.3 ms in all, so a storm of them leaves
-#: most of a turn's 50 ms to the connections that stand.
+#: Steps taken in one turn at most, and half as many at least: a full handshake costs some 0.3 ms in
+#: all, so a storm of them leaves most of a turn's 50 ms to the connections that stand.
 STEPS_A_TURN = 64
 
 #: Seconds between two log lines about failures.
@@ -109,8 +109,11 @@ class Handshakes:
         addresses = (self.listener.address.sockaddr, peer)
         stream = _ServerStream(self.reactor, tls, protocol, addresses, self._shaken)
         stream.handshakes = self
-        self._began[stream] = self.reactor.seconds()
-        self._watch()
+        now = self.reactor.seconds()
+        self._began[stream] = now
+        # Who is looked at next is the oldest, unless newer ones have less time.
+        if self._call is None or now + self.timeout < self._due or self._crowded():
+            self._watch()
         stream.start()
 
     def stop(self) -> None:
@@ -121,10 +124,11 @@ class Handshakes:
 
     def may_step(self) -> bool:
         """Whether a handshake may go on in this turn; asked once before each step."""
-        if self._steps == STEPS_A_TURN:
+        steps = self._steps = self._steps - 1
+        if steps == STEPS_A_TURN // 2:
+            # No earlier: a call for each of the quiet turns would cost more than the count is for.
             self.reactor.callLater(0, self._refill)
-        self._steps -= 1
-        return self._steps >= 0
+        return steps >= 0
 
     def _refill(self) -> None:
         self._steps = STEPS_A_TURN
@@ -134,7 +138,8 @@ class Handshakes:
         if not reason:
             self.done_total += 1
             self.reused_total += stream.session_reused
-        self._watch()
+        if self._full:
+            self._watch()
         if reason:
             self._failed(stream.protocol, stream.peer_host, reason)
 
@@ -156,7 +161,7 @@ class Handshakes:
 
     def _watch(self) -> None:
         """Pause or resume the listener, and look again when the oldest handshake's time is over."""
-        full = len(self._began) >= self.most
+        full = self._crowded()
         if full != self._full:
             self._full = full
             if full:
@@ -172,6 +177,9 @@ class Handshakes:
             self._due = due
             self._call = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._look)
 
+    def _crowded(self) -> bool:
+        return len(self._began) >= self.most
+
     def _patience(self) -> float:
         return min(FAIR_SECONDS, self.timeout)
 
@@ -182,7 +190,7 @@ class Handshakes:
             stream, began = next(iter(self._began.items()))
             if began + self.timeout <= now:
                 stream.give_up(TIMED_OUT)
-            elif len(self._began) >= self.most and began + self._patience() <= now:
+            elif self._crowded() and began + self._patience() <= now:
                 stream.give_up(GAVE_WAY)
             else:
                 break

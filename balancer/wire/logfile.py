@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EAGAIN, ENXIO
 
 from twisted.logger import Logger
@@ -59,6 +59,16 @@ class LogFile:
             return
         self._size = size
         self._pending.append(line)
+
+    def write_all(self, lines: Sequence[bytes]) -> None:
+        """The same for many lines. Where not all of them find room, the first ones do."""
+        size = self._size + sum(map(len, lines))
+        if size > MAX_PENDING:
+            for line in lines:
+                self.write(line)
+            return
+        self._size = size
+        self._pending += lines
 
     def attach(self, source: Callable[[], None]) -> None:
         """Call `source` at the beginning of each flush: who makes lines in batches writes the rest

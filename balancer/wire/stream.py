@@ -184,14 +184,14 @@ class Stream(Sender):
         self.disconnecting = True
         self._direct = False
         self._stop_reading()
-        self._start_writing()
+        self._flush_soon()
 
     def loseWriteConnection(self) -> None:
         """Send what is queued, then our end; read on."""
         if self.connected and not self._closing():
             self._half_closing = True
             self._direct = False
-            self._start_writing()
+            self._flush_soon()
 
     def close_lingering(self) -> None:
         """
@@ -209,7 +209,7 @@ class Stream(Sender):
         self._lingering = True
         self._direct = False
         self._start_reading()
-        self._start_writing()
+        self._flush_soon()
 
     def abortConnection(self) -> None:
         """Drop what is queued and reset; `connectionLost` follows in a later turn."""
@@ -255,6 +255,26 @@ class Stream(Sender):
 
     def _closing(self) -> bool:
         return self.disconnecting or self._half_closing or self._lingering
+
+    def _flush_soon(self) -> None:
+        """Something is to happen once the queue is empty. If it is, not by an event of its own: to
+        be told of that costs as much as the end itself."""
+        if self._out is None and self.producer is None and not self._writing:
+            at_turn_end = getattr(self.reactor, "at_turn_end", None)
+            if at_turn_end is not None:
+                at_turn_end(self._end)
+                return
+        self._start_writing()
+
+    def _end(self) -> None:
+        if not self.connected:
+            return
+        if self._out is not None or self.producer is not None:
+            self._start_writing()
+            return
+        why = self._after_flush()
+        if why:
+            self.connectionLost(DONE if why is CONNECTION_DONE else failure(why))
 
     def _after_flush(self) -> Any:
         if self.disconnecting:

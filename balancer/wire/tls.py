@@ -88,22 +88,25 @@ class TlsStream(Shaking):
             self._let_write()
             if not self._wanted:
                 return None
-        data, why = self._receive()
-        if data:
+        why = None
+        try:
+            data = self._tls.read(RECORD)
+        except OSError as error:
+            data, why = b"", self._why(error)
+        else:
+            if not data:
+                return CONNECTION_DONE
+            # Of less than a record no more is there: to ask the kernel again would cost more than
+            # the reactor's next turn.
+            if len(data) == RECORD:
+                data, why = self._receive(data)
             self.protocol.dataReceived(data)
         if self._waits_for_gap and not why and self.connected:
             return self._half_close()
         return why
 
-    def _receive(self) -> tuple[bytes, Any]:
-        """All that is there within bounds, and the reason if that is the end of it."""
-        try:
-            data = self._tls.read(RECORD)
-            if len(data) < RECORD:
-                # To ask the kernel again would cost more than the reactor's next turn.
-                return data, None if data else CONNECTION_DONE
-        except OSError as error:
-            return b"", self._why(error)
+    def _receive(self, data: bytes) -> tuple[bytes, Any]:
+        """`data` and what there is behind it, within bounds; the reason if that is the end."""
         parts = [data]
         left = self.recv_size - RECORD
         why = None
@@ -161,7 +164,7 @@ class TlsStream(Shaking):
             self._write_later(data)
             return
         try:
-            sent = self._tls.send(_cut(data))
+            sent = self._tls.send(data if len(data) <= WRITE_SIZE else _cut(data))
         except OSError:
             # Whatever it is, doWrite will meet it again with the same bytes.
             sent = 0
@@ -215,7 +218,7 @@ class TlsStream(Shaking):
 
     def _half_close(self) -> Any:
         """Send close_notify in a moment when nothing is to be read; until then read on."""
-        self._waits_for_gap = not self._nothing_waits()
+        self._waits_for_gap = not (self._read_closed or self._nothing_waits())
         if self._waits_for_gap:
             return None
         try:
@@ -232,6 +235,12 @@ class TlsStream(Shaking):
             return CONNECTION_LOST
         self._goodbye = True
         return super()._after_flush()
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """The peer has sent its end: ours, if it waited for that, goes out now."""
+        super().readConnectionLost(reason)
+        if self._waits_for_gap and self.connected:
+            self._flush_soon()
 
     def _nothing_waits(self) -> bool:
         try:

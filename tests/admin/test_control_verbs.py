@@ -65,6 +65,7 @@ class Verbs(SynchronousTestCase):
         self.ask("explain", kind="http", question={"method": "GET", "url": "http://x/"})
         self.ask("explain", kind="tcp", name="echo", question={"from": "[::1]:9"})
         self.ask("explain", kind="dns", name="www.x.test", question={"type": "A"})
+        self.ask("explain", kind="subdomains", name="www", question={})
         self.assertEqual(
             self.operator.asked,
             [
@@ -72,6 +73,7 @@ class Verbs(SynchronousTestCase):
                  {"method": "GET", "url": "http://x/", "from": "127.0.0.1"}),
                 ("explain", "tcp", "echo", {"from": "[::1]:9"}),
                 ("explain", "dns", "www.x.test", {"type": "A", "from": "127.0.0.1"}),
+                ("explain", "subdomains", "www", {}),
             ],
         )
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns import codes, names, options
-from balancer.dns.reply import Body, Record, TooLong, fit, message, render
+from balancer.dns.records import Record
+from balancer.dns.reply import Body, TooLong, fit, message, render
 
 LABELS = st.sampled_from([b"a", b"A", b"www", b"example", b"Test", b"x" * 63, b"\xff.", b"ns"])
 NAMES = st.lists(LABELS, max_size=3).map(

@@ -61,6 +61,14 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual({order.windows[order.next()] for _ in range(3)},
                          {(0, 1), (1, 2), (2, 0)})
 
+    def test_peek(self) -> None:
+        """Whoever looks at whose turn it is does not take it."""
+        for order in (turns.only(3, 3), turns.rotating(3, 3), turns.weighted([3, 1], 1)):
+            for _ in range(4):
+                due = order.next.peek()
+                self.assertEqual(order.next.peek(), due)
+                self.assertEqual(order.next(), due)
+
     def test_no_weight(self) -> None:
         """Servers of weight 0, answered as a last resort, share alike."""
         order = turns.weighted([0, 0], 1)

@@ -7,8 +7,16 @@ from ipaddress import ip_address
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.config.values import Misspelt, NotBuilt, Unreadable
-from balancer.http.routes import Action, Redirect, RedirectToHttps, Respond, ToPool, parse_route
+from balancer.config.values import Misspelt, Unreadable
+from balancer.http.routes import (
+    Action,
+    Redirect,
+    RedirectToHttps,
+    Respond,
+    ToPool,
+    ToSubdomains,
+    parse_route,
+)
 from balancer.http.table import Table, compile_routes, host_of
 
 
@@ -35,7 +43,7 @@ def table(*lines: str) -> Table[Action]:
 def found(routes: Table[Action], asked: Asked, client: str = "192.0.2.1") -> str:
     """The pool, or the code, that the request gets."""
     action = routes.find(asked, ip_address(client))
-    return action.name if isinstance(action, ToPool) else str(action.code)
+    return action.name if isinstance(action, (ToPool, ToSubdomains)) else str(action.code)
 
 
 class ParseTests(SynchronousTestCase):
@@ -68,9 +76,11 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual((route.host, route.path, route.method), ("*.example.org", "/p/*", "PUT"))
         self.assertEqual((route.fields, str(route.source)), ((("x-a", "b"),), "192.0.2.0/24"))
 
-    def test_subdomains_is_later(self) -> None:
-        """`-> subdomains` is in the contract but not in this version."""
-        self.assertRaises(NotBuilt, parse_route, "-> subdomains www")
+    def test_subdomains(self) -> None:
+        """`-> subdomains NAME` names a section."""
+        self.assertEqual(parse_route("host=a.test -> subdomains www").action, ToSubdomains("www"))
+        for wrong in ("-> subdomains", "-> subdomains a b"):
+            self.assertRaises(Unreadable, parse_route, wrong)
 
     def test_unreadable(self) -> None:
         """What is no route says what was expected."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -46,6 +47,7 @@ class FakeStream:
         self.protocol = protocol
         self.peer_host = peer_host
         self.peer_port = peer_port
+        self.port = 80
         self.written = bytearray()
         self.writes = 0
         self.queued = 0
@@ -56,6 +58,10 @@ class FakeStream:
         self.unread = b""
         self.lost = False
         self.producer: Any = None
+
+    def getHost(self) -> IPv4Address:
+        """Our end."""
+        return IPv4Address("TCP", "127.0.0.1", self.port)
 
     def write(self, data: bytes) -> None:
         """Keep it, unless closing."""
@@ -251,6 +257,10 @@ class FakeLog:
         """Keep the line."""
         self._lines.append(line)
 
+    def write_all(self, lines: Sequence[bytes]) -> None:
+        """Keep the lines."""
+        self._lines += lines
+
     def attach(self, source: Callable[[], None]) -> None:
         """Another source."""
         self.sources.append(source)
@@ -273,10 +283,19 @@ class FakeContext(Lent):
     logs: dict[str, FakeLog] = field(factory=dict)
     published: list[Published] = field(factory=list)
     subscribers: list[Callable[[Published], None]] = field(factory=list)
+    others: dict[str, Any] = field(factory=dict)
+
+    def balancer(self, key: str) -> Any:
+        """Another balancer by its key."""
+        return self.others[key]
 
     def pool(self, name: str) -> Pool:
         """A pool by name."""
         return self.pools[name]
+
+    def remembered(self, pool_name: str) -> frozenset[str]:
+        """Nothing is."""
+        return frozenset()
 
     def listener(self, host: str, port: int) -> Any:
         """A listener by address."""
@@ -340,12 +359,18 @@ def settings_of(text: str) -> HttpSettings:
 class World:
     """A balancer, and everybody around it."""
 
-    def __init__(self, options: str = "pool = app\n", *pools: Pool) -> None:
+    def __init__(
+        self,
+        options: str = "pool = app\n",
+        *pools: Pool,
+        others: Callable[[FakeContext], dict[str, Any]] = lambda context: {},
+    ) -> None:
         self.clock = MemoryReactorClock()
         pools = pools or (pool_of("a", "b"),)
         self.context = FakeContext(
             self.clock, Wheel(0.0), {pool.name: pool for pool in pools}
         )
+        self.context.others = others(self.context)
         self.pool = pools[0]
         self.balancer = HttpBalancer("web", self.context, lambda: WALL + self.clock.seconds())
         self.front: Front = self.balancer.front

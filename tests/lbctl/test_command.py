@@ -72,6 +72,9 @@ class Requests(Command):
                 "verb": "explain", "kind": "dns", "name": "www.x.test",
                 "question": {"type": "AAAA", "from": "127.0.0.1"},
             },
+            "explain subdomains www": {
+                "verb": "explain", "kind": "subdomains", "name": "www", "question": {},
+            },
             "explain tcp echo --from [::1]:9": {
                 "verb": "explain", "kind": "tcp", "name": "echo", "question": {"from": "[::1]:9"},
             },

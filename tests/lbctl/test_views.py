@@ -81,6 +81,13 @@ class Views(SynchronousTestCase):
         text = self.lines("status", status)
         self.assertIn("\nnot available: dns: no module\nf:1: x (warning)\n\n", text)
 
+    def test_reason(self) -> None:
+        """Of a server that somebody took out, it is said who, instead of its last check."""
+        for state, shown in (("drain", "overrides, line 2"), ("up", "status 200, 1.1 ms")):
+            each = samples.server("a", state=state, reason="overrides, line 2")
+            text = self.lines("status", {"pools": {"web": {"servers": {"a": each}}}})
+            self.assertEqual(text.splitlines()[-1].rpartition("  ")[2], shown)
+
     def test_check(self) -> None:
         """A site file's problems are shown as they are, then the verdict."""
         self.assertEqual(self.lines("check", {"ok": True, "problems": []}, file="/f"), "/f: ok\n")
@@ -153,6 +160,20 @@ class Views(SynchronousTestCase):
         result["records"] = []
         text = self.lines("explain", result, kind="dns", name="www.example.test", question=question)
         self.assertIn("\nchosen    nobody: no server can take it now\nrecords   -\n", text)
+
+    def test_explain_subdomains(self) -> None:
+        """Each server's name has a line, and nobody is said to be chosen."""
+        result = {
+            "balancer": "subdomains:www", "names": ["a: www1.x.test", "b: www2.x.test"],
+            "candidates": [{"server": "a", "usable": True, "why": ""}],
+        }
+        text = self.lines("explain", result, kind="subdomains", name="www", question={})
+        self.assertEqual(
+            text,
+            "subdomains:www\nbalancer  subdomains:www\n"
+            "names     a: www1.x.test\n          b: www2.x.test\n"
+            "\nserver  usable  why not\na       yes\n",
+        )
 
     def test_explain_answer(self) -> None:
         """An answer of the balancer's own has no table."""

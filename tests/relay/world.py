@@ -271,6 +271,9 @@ class Site(Lent):
     def pool(self, name: str) -> Pool:
         return self.pools[name]
 
+    def remembered(self, pool_name: str) -> frozenset[str]:
+        return frozenset()
+
     def listener(self, host: str, port: int) -> Any:
         return self.listeners.setdefault(port, FakeListener(port))
 

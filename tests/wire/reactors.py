@@ -7,6 +7,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,18 +22,32 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.wire.interfaces import IWireReactor
+from balancer.wire.interfaces import IEndsTurns, IWireReactor
 from balancer.wire.stream import Stream
 
 
-@implementer(IWireReactor)
+@implementer(IWireReactor, IEndsTurns)
 class StillReactor(MemoryReactorClock):
     """Time moves by `advance`, and file descriptors are looked at by `turn`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ending: list[Callable[[], object]] = []
+
+    def at_turn_end(self, call: Callable[[], object]) -> None:
+        """As the lean reactor does."""
+        self._ending.append(call)
+
+    def _end_turn(self) -> None:
+        ending, self._ending = self._ending, []
+        for call in ending:
+            call()
 
     def turn(self, times: int = 1) -> None:
         """Ask the kernel once what is ready, and act as Twisted's reactors do."""
         for _ in range(times):
             self.advance(0)
+            self._end_turn()
             poll = select.poll()
             wanted = {r.fileno(): r for r in (*self.readers, *self.writers)}
             for fd, descriptor in wanted.items():
@@ -40,6 +55,7 @@ class StillReactor(MemoryReactorClock):
                 poll.register(fd, flags | (select.POLLOUT if descriptor in self.writers else 0))
             for fd, event in poll.poll(0):
                 self._pass_on(wanted[fd], event)
+            self._end_turn()
 
     def _pass_on(self, descriptor: Any, event: int) -> None:
         why = None

@@ -21,7 +21,7 @@ from balancer.wire.reasons import DONE
 from balancer.wire.stock import serve
 from balancer.wire.tls import TlsStream
 from balancer.wire.tls_reasons import CLOSED, TIMED_OUT
-from tests.wire.reactors import Recorder, reset
+from tests.wire.reactors import Recorder, drain, reset
 from tests.wire.tls import AUTHORITY, Case, Client, stuff, unstuff
 
 
@@ -138,6 +138,22 @@ class HandshakeTest(Case):
             self.assertTrue(again.tls.session_reused)
             self.assertTrue(self.stream(protocol).session_reused)
         self.assertEqual((self.handshakes.done_total, self.handshakes.reused_total), (4, 2))
+
+    def test_one_ticket(self) -> None:
+        """A client of TLS 1.3 gets one ticket, since each is dear to make."""
+        _, theirs = self.serve()
+        client = Client(theirs)
+        for _ in range(2):
+            client.step()
+            client.flush()
+            self.turn()
+            sent = drain(theirs)
+            client.incoming.write(sent)
+        records = 0
+        while sent:
+            sent = sent[5 + int.from_bytes(sent[3:5], "big") :]
+            records += 1
+        self.assertEqual(records, 1)
 
     def test_raising_protocol(self) -> None:
         """A protocol that raises when it is connected loses the connection, and nobody else."""
@@ -301,6 +317,15 @@ class FailureTest(Case):
         self.assertEqual(self.handshakes.failures, {TIMED_OUT: 2})
         self.assertIs(self.failed[1][0], later)
         self.assertTrue(self.stream(done).connected)
+
+    def test_less_time(self) -> None:
+        """Less time than before counts for handshakes that begin from then on."""
+        self.serve()
+        self.handshakes.timeout = HANDSHAKE_SECONDS / 4
+        later, _ = self.serve()
+        self.reactor.advance(HANDSHAKE_SECONDS / 4)
+        self.assertEqual(self.handshakes.failures, {TIMED_OUT: 2})
+        self.assertIs(self.failed[1][0], later)
 
     def test_lost_by_the_reactor(self) -> None:
         """A reactor that gives everything up ends handshakes, once."""

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from balancer.wire import lean
-from balancer.wire.interfaces import IWireReactor
+from balancer.wire.interfaces import IEndsTurns, IWireReactor
 from balancer.wire.lean import LONG_TURN, LeanReactor
 from balancer.wire.reactor import install
 from tests.wire.reactors import Turns, unix_pair
@@ -73,6 +73,7 @@ class LeanReactorTests(SynchronousTestCase):
     def test_interface(self) -> None:
         """It provides what the room asks of a reactor."""
         verifyObject(IWireReactor, self.reactor)
+        verifyObject(IEndsTurns, self.reactor)
 
     def test_clock_set_back(self) -> None:
         """Delayed calls come in time though the wall clock is set back to 1970."""
@@ -257,6 +258,66 @@ class LongTurnTests(SynchronousTestCase):
         self.assertEqual(self.reactor.long_turns, 99)
         self.assertTrue(9 <= len(self.lines()) <= 11, len(self.lines()))
         self.assertGreater(sum(event["count"] for event in self.lines()), 85)
+
+
+class TurnEndTests(SynchronousTestCase):
+    """What is to be done once a turn's events are passed on."""
+
+    def setUp(self) -> None:
+        self.reactor = LeanReactor()
+        self.turns = Turns(self.reactor)
+        self.addCleanup(self.turns.close)
+        self.happened: list[str] = []
+
+    def readable(self, name: str, on_read: Any) -> None:
+        """A descriptor that is readable in the next turn, once."""
+        ours, theirs = unix_pair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        theirs.send(b"x")
+        selectable = Selectable(ours)
+
+        def read() -> None:
+            ours.recv(1)
+            self.happened.append(name)
+            on_read()
+
+        selectable.on_read = read
+        self.reactor.addReader(selectable)
+        self.addCleanup(self.reactor.removeReader, selectable)
+
+    def note(self) -> None:
+        """What is to be done."""
+        self.happened.append("end")
+
+    def test_after_the_others(self) -> None:
+        """It is done after all events of the turn, and in that turn."""
+        for _ in range(3):
+            self.readable("event", lambda: self.reactor.at_turn_end(self.note))
+        self.reactor.doIteration(0)
+        self.assertEqual(self.happened, ["event"] * 3 + ["end"] * 3)
+
+    def test_before_the_wait(self) -> None:
+        """What a delayed call asks for is done before the reactor waits."""
+        self.reactor.callLater(0, lambda: self.reactor.at_turn_end(self.note))
+        self.reactor.runUntilCurrent()
+        self.readable("event", lambda: None)
+        self.reactor.doIteration(0)
+        self.assertEqual(self.happened, ["end", "event"])
+
+    def test_raises(self) -> None:
+        """One that raises is logged, and the others are done."""
+        self.reactor.at_turn_end(lambda: 1 / 0)
+        self.reactor.at_turn_end(self.note)
+        self.reactor.doIteration(0)
+        self.assertEqual(self.happened, ["end"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_last_turn(self) -> None:
+        """When the reactor closes everything, it is done first."""
+        self.reactor.at_turn_end(self.note)
+        self.reactor.disconnectAll()
+        self.assertEqual(self.happened, ["end"])
 
 
 class InstallTests(SynchronousTestCase):

@@ -1,0 +1,175 @@
+"""
+What all [dns] sections of a site share: listening addresses, cookies, places, news of pools.
+
+Several zones may be served at one address, so the socket is no section's own. Knows the site's
+seams; which answers a change of a pool makes outdated is `served`'s business.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from ipaddress import ip_address
+from secrets import token_bytes
+from socket import inet_aton
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from twisted.internet.interfaces import IDelayedCall
+
+from balancer.dns.cookies import SECRET_SIZE, Cookies
+from balancer.dns.front import Front
+from balancer.dns.geo.service import Atlas
+from balancer.dns.responder import Responder, World
+from balancer.dns.served import Served
+from balancer.interfaces import IContext, Published
+
+SETTLE_WITHIN: Final = 0.05
+"""Seconds in which the events of a pool are gathered before its answers are made anew: a pool of
+thousands of servers takes 10 ms each time. All planes follow a verdict within 0.2 s."""
+
+LOOK_INTERVAL: Final = 0.5
+"""Seconds between two looks for changes that are no events: checks that disagree with a verdict,
+and slow starts."""
+
+Where = tuple[str, int]
+
+
+def packed(host: str) -> bytes:
+    """An address as bytes: IPv4 as 4, IPv6 as 16, without its zone."""
+    return inet_aton(host) if ":" not in host else ip_address(host.partition("%")[0]).packed
+
+
+class Edge:
+    """One for each site. Sections `join` with what they serve, and `leave`."""
+
+    def __init__(self, context: IContext) -> None:
+        self.context = context
+        self.atlas = Atlas(context.reactor)
+        self.atlas.changed.append(self._moved)
+        self.fronts: dict[Where, Front] = {}
+        self._served: dict[Served, tuple[Where, ...]] = {}
+        self._cookies = Cookies(token_bytes(SECRET_SIZE))
+        self._world = World(packed, context.reactor.seconds, time.time)
+        self._revisions: dict[str, int] = {}
+        self._dirty: set[str] = set()
+        self._settling: IDelayedCall | None = None
+        self._looking: IDelayedCall | None = None
+
+    # Sections come and go
+
+    def join(self, served: Served, where: Iterable[Where]) -> None:
+        """Serve the zone at these addresses from now on, and at no others."""
+        if not self._served:
+            self.context.subscribe(self._happened)
+        self._served[served] = tuple(where)
+        self._arrange()
+
+    def leave(self, served: Served) -> None:
+        """Serve it no more."""
+        if self._served.pop(served, None) is None:
+            return
+        self._arrange()
+        if not self._served:
+            self.context.unsubscribe(self._happened)
+            self._rest()
+
+    def start(self, served: Served) -> None:
+        """Answer for the zone, where it is served."""
+        for where in self._served.get(served, ()):
+            self.fronts[where].start()
+        if self._looking is None:
+            self.atlas.start()
+            self._looking = self.context.reactor.callLater(LOOK_INTERVAL, self._look)
+
+    def is_shared(self, front: Front, leaving: Served) -> bool:
+        """Whether other zones are served there as well."""
+        return any(each is not leaving for each in self.at(front))
+
+    def at(self, front: Front) -> list[Served]:
+        """The zones that are served there."""
+        return [
+            served
+            for served, where in self._served.items()
+            if any(self.fronts.get(each) is front for each in where)
+        ]
+
+    def of(self, served: Served) -> list[Front]:
+        """Where the zone is served."""
+        return [self.fronts[where] for where in self._served.get(served, ())]
+
+    def secure(self, cookies: Cookies) -> None:
+        """Make and check cookies by these secrets from now on, under the site's name of now."""
+        self._cookies = cookies
+        for front in self.fronts.values():
+            front.responder.cookies, front.responder.nsid = cookies, self._nsid()
+
+    def _nsid(self) -> bytes:
+        return self.context.site_name.encode("ascii", "replace")
+
+    def _arrange(self) -> None:
+        """Have each address answer for the zones that are served there."""
+        zones: dict[Where, list[Served]] = {}
+        for served, places in self._served.items():
+            for where in places:
+                zones.setdefault(where, []).append(served)
+        for where in self.fronts.keys() - zones.keys():
+            self.fronts.pop(where).stop()
+        for where, here in zones.items():
+            if where not in self.fronts:
+                self.fronts[where] = self._front(where)
+            self.fronts[where].responder.serve(here)
+
+    def _front(self, where: Where) -> Front:
+        context = self.context
+        responder = Responder(self._cookies, self._world, self._nsid())
+        return Front(context, responder, context.datagrams(*where), context.listener(*where))
+
+    # News of pools
+
+    def _happened(self, published: Published) -> None:
+        self._dirty.add(published.pool)
+        if self._settling is None:
+            self._settling = self.context.reactor.callLater(SETTLE_WITHIN, self._settle)
+
+    def _settle(self) -> None:
+        self._settling = None
+        dirty, self._dirty = self._dirty, set()
+        for served in self._served:
+            for pool in dirty & served.pools.keys():
+                served.settle(pool)
+
+    def _look(self) -> None:
+        self._looking = self.context.reactor.callLater(LOOK_INTERVAL, self._look)
+        for served in self._served:
+            for name, keys in served.pools.items():
+                revision = served.names[keys[0]].pool.revision
+                if self._revisions.get(name) != revision:
+                    self._revisions[name] = revision
+                    self._dirty.add(name)
+        if self._dirty and self._settling is None:
+            self._settle()
+
+    def _moved(self) -> None:
+        """There is another database of places."""
+        for served in self._served:
+            served.inhabit(self.atlas.territory)
+
+    def _rest(self) -> None:
+        if self._looking is not None:
+            self.atlas.stop()
+        for call in (self._settling, self._looking):
+            if call is not None:
+                call.cancel()
+        self._settling = self._looking = None
+
+
+_edges: WeakKeyDictionary[IContext, Edge] = WeakKeyDictionary()
+
+
+def edge_of(context: IContext) -> Edge:
+    """The edge of the site that lends this context."""
+    edge = _edges.get(context)
+    if edge is None:
+        edge = _edges[context] = Edge(context)
+    return edge

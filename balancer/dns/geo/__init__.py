@@ -1,0 +1,1 @@
+"""Which place a client belongs to, and for which prefix that holds."""

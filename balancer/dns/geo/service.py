@@ -1,0 +1,222 @@
+"""
+The one atlas of a site: its territory in force, and the database's file, which it looks after.
+
+The file is read whole into memory and given up once the territory is built. It is not mapped: an
+operator may overwrite it in place, and a page of a file that was cut short ends the process
+(SIGBUS). For the same reason a file is read only when it has rested between two looks, and what
+was read counts only if the file was the same before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from attrs import evolve, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from balancer.config.slices import Slices, finish
+from balancer.dns.geo.building import Source, building
+from balancer.dns.geo.mmdb import Broken
+from balancer.dns.geo.places import MAX_PLACES, Facts
+from balancer.dns.geo.prefixes import Territory
+from balancer.dns.geo.records import About, Database, opening
+from balancer.dns.geo.settings import PlaceSettings, conflicts
+from balancer.interfaces import PrepareError
+from balancer.wire.slices import in_slices
+from balancer.wire.stamps import Stamps, stamps
+
+LOOK_SECONDS: Final = 3.0
+"""Between two looks at the file. A new one is in force after two looks and its building."""
+
+MAX_BYTES: Final = 1 << 30
+"""Bytes of a database: some eight times the largest ones of cities."""
+
+_PIECE_BYTES: Final = 1 << 20
+"""Read in one slice: some 0.3 ms."""
+
+
+@frozen(eq=False)
+class Edition:
+    """What a territory was made of."""
+
+    places: Mapping[str, PlaceSettings]
+    path: str | None
+    stamps: Stamps
+    about: About | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The database for `/api/status`."""
+        if self.about is None:
+            return {"database": None}
+        built = datetime.fromtimestamp(self.about.build_epoch, UTC)
+        return {
+            "database": self.path,
+            "type": self.about.type,
+            "built": f"{built:%Y-%m-%dT%H:%M:%SZ}",
+            "nodes": self.about.nodes,
+        }
+
+
+class Atlas:
+    """
+    Shared by all zones of a site. Begins with a territory in which no place claims anybody.
+
+    `changed` are called without arguments when another territory is in force; they must not raise.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self.territory = self._latest = finish(building({}, None))
+        self.changed: list[Callable[[], None]] = []
+        self._editions: WeakKeyDictionary[Territory, Edition] = WeakKeyDictionary()
+        self._editions[self.territory] = Edition({}, None, ())
+        self._users = 0
+        self._next_look: IDelayedCall | None = None
+        self._seen: Stamps | None = None
+        self._tried: Stamps | None = None
+        self._building: Deferred[Territory] | None = None
+        self._swaps = self._refused = 0
+        self._refusal = ""
+
+    def preparing(
+        self, places: Mapping[str, PlaceSettings], database_path: str | None
+    ) -> Slices[Territory]:
+        """
+        The territory of these places and this database, for `commit`; the last one that was made
+        if nothing has changed since, so that every zone may ask. Raises `PrepareError`.
+        """
+        for text in conflicts(places):
+            raise PrepareError(text)
+        if len(places) > MAX_PLACES:
+            raise PrepareError(f"[place]: expected at most {MAX_PLACES} places, got {len(places)}")
+        now = stamps([database_path])
+        for known in (self.territory, self._latest):
+            edition = self._editions[known]
+            if (edition.path, edition.stamps) == (database_path, now) \
+                    and list(edition.places.items()) == list(places.items()):
+                return known
+        return (yield from self._surveying(Edition(dict(places), database_path, now)))
+
+    def _surveying(self, edition: Edition) -> Slices[Territory]:
+        """The territory of an edition whose database is still to be read."""
+        about = None
+        if edition.path is None:
+            territory = yield from building(edition.places, None)
+        else:
+            try:
+                database = yield from _opening(edition.path, edition.stamps)
+                about, source = database.about, Source(database.tree, _facts(database))
+                territory = yield from building(edition.places, source)
+            except (Broken, OSError) as error:
+                raise PrepareError(_refusal(edition.path, error)) from error
+        self._editions[territory] = evolve(edition, about=about)
+        self._latest = territory
+        return territory
+
+    def commit(self, territory: Territory) -> None:
+        """Put in force what `preparing` returned."""
+        if self._building is not None:
+            self._building.cancel()
+        self._tried, self._refusal = None, ""
+        if territory is not self.territory:
+            self.territory = territory
+            for tell in tuple(self.changed):
+                tell()
+
+    def start(self) -> None:
+        """Look after the file, until `stop` was called as often as this."""
+        self._users += 1
+        if self._users == 1:
+            self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
+
+    def stop(self) -> None:
+        """One user less; without any, the file is looked at no more."""
+        self._users -= 1
+        if self._users == 0:
+            if self._next_look is not None:
+                self._next_look.cancel()
+                self._next_look = None
+            if self._building is not None:
+                self._building.cancel()
+
+    def status(self) -> dict[str, Any]:
+        """For `/api/status`: the database in force, and what became of its successors."""
+        return {
+            **self._editions[self.territory].told(),
+            "rankings": len(self.territory.rankings),
+            "swaps": self._swaps,
+            "refused": self._refused,
+            "refusal": self._refusal or None,
+        }
+
+    def _look(self) -> None:
+        self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
+        edition = self._editions[self.territory]
+        if edition.path is None or self._building is not None:
+            return
+        now = stamps([edition.path])
+        rests, self._seen = now == self._seen, now
+        if rests and now not in (edition.stamps, self._tried):
+            self._tried = now
+            self._swap(evolve(edition, stamps=now))
+
+    def _swap(self, edition: Edition) -> None:
+        """Build another edition beside the one in force, and put it in force if it is sound."""
+
+        def swap(territory: Territory) -> None:
+            self._swaps += 1
+            self._building = None
+            self.commit(territory)
+            told = self._editions[territory].told()
+            self.log.info("geo: {database} of {built} is in force", **told)
+
+        def refuse(failure: Failure) -> None:
+            self._building = None
+            if failure.check(CancelledError):
+                return
+            self._refused += 1
+            self._refusal = failure.getErrorMessage()
+            if failure.check(PrepareError):
+                self.log.error("{why}; the last one stays in force", why=self._refusal)
+            else:
+                self.log.failure("geo: the last database stays in force", failure)
+
+        building = in_slices(self._reactor, self._surveying(edition))
+        if not building.called:
+            self._building = building
+        building.addCallbacks(swap, refuse)
+
+
+def _facts(database: Database) -> Callable[[int], Facts]:
+    return lambda record: Facts.of(database.record(record))
+
+
+def _opening(path: str, before: Stamps) -> Slices[Database]:
+    """The database at `path`, if that is the same file from beginning to end."""
+    data = bytearray()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            data += piece
+            if len(data) > MAX_BYTES:
+                raise Broken(f"of at most {MAX_BYTES} bytes, got more")
+            yield
+    if stamps([path]) != before:
+        raise Broken("that stays as it is while it is read, got one that changed")
+    return (yield from opening(data))
+
+
+def _refusal(path: str, error: Broken | OSError) -> str:
+    """Why the database at `path` cannot be used, for the operator."""
+    if isinstance(error, OSError):
+        text = f"expected a MaxMind DB file that can be read, got {error.strerror or error}"
+    else:
+        text = f"expected a MaxMind DB file {error}"
+    return f"[site] geo: {path}: {text}; put a sound one in its place"

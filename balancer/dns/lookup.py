@@ -1,0 +1,187 @@
+"""
+One question is looked up in its zone and becomes an `Entry`. Pure.
+
+This is the long way that a question takes once, until something changes that its answer depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from balancer.dns import ratelimit
+from balancer.dns.codes import MNEMONICS, SERVFAIL
+from balancer.dns.geo.prefixes import Scopes
+from balancer.dns.pools import ANYBODY, Asker, PoolName
+from balancer.dns.prepared import Entry, Variant
+from balancer.dns.reply import Body, TooLong, render
+from balancer.dns.served import Served
+from balancer.dns.zone import Found
+
+if TYPE_CHECKING:
+    from balancer.dns.geo.prefixes import Territory
+
+KINDS: Final = {
+    "answer": ratelimit.ANSWERED,
+    "nodata": ratelimit.NODATA,
+    "nxdomain": ratelimit.NXDOMAIN,
+    "referral": ratelimit.REFERRAL,
+}
+"""What an answer counts as for rate limits; the rest are errors."""
+
+
+
+@frozen
+class Shape:
+    """Questions of one shape have one body: what differs between them is the name in the question,
+    which the body points to. `source` is the wildcard, the cut or (for names that do not exist) the
+    apex that answers all names of `length` bytes below it. All types that have no mnemonic are 0
+    where the answer is the same for all."""
+
+    source: bytes
+    qtype: int
+    length: int
+
+
+def shape_of(served: Served, found: Found, key: bytes, qtype: int) -> Shape | None:
+    """The shape of the question that found this; None: its name is there, and has its own entry."""
+    if found.wildcard is not None:
+        return Shape(found.wildcard, qtype, len(key))
+    if found.answers:
+        return None
+    counted = qtype if qtype in MNEMONICS else 0
+    if found.kind == "nxdomain":
+        return Shape(served.key, counted, len(key))
+    if found.kind == "referral" and found.authority[0].name != key:
+        return Shape(found.authority[0].name, counted, len(key))
+    return None
+
+
+def entry_of_shape(served: Served, found: Found, shape: Shape) -> Entry:
+    """The entry for all names of one shape, one of which found this."""
+    below = shape.source.removeprefix(b"\1*")
+    name = _filler(shape.length - len(below)) + below
+    if found.wildcard is not None:
+        found = served.zone.find(name, name, shape.qtype, ANYBODY)
+    return entry_of(served, found, name, shape.qtype)
+
+
+def entry_of(served: Served, found: Found, key: bytes, qtype: int) -> Entry:
+    """The entry for what was found of the name `key` when anybody asks."""
+    names = [served.names[name] for name in found.follows if name in served.names]
+    kind = ratelimit.WILDCARD if found.wildcard is not None else KINDS.get(
+        found.kind, ratelimit.ERROR
+    )
+    own = kind in (ratelimit.ANSWERED, ratelimit.NODATA)
+    asked = _Asked(served, key, qtype, kind, key if own else served.key, _last(names, qtype))
+    fault = next((name.fault for name in names if name.fault is not None), None)
+    if any(name.refuses for name in names):
+        entry = _constant(asked, Body(b"", (0, 0, 0), SERVFAIL, False))
+    elif asked.last is None:
+        entry = _constant(asked, body_of(found, key, names))
+    elif asked.last.by_client and served.territory is not None:
+        entry = _constant(asked, Body(b"", (0, 0, 0), found.rcode, True))
+        entry.clients = ForClients(asked, served.territory, fault)
+    else:
+        entry = _in_turns(asked, ())
+    entry.fault = fault
+    return entry
+
+
+@frozen
+class _Asked:
+    """What an entry is made for: `last` is the name at the end of the chain that follows a pool, if
+    the answer's own records come from it."""
+
+    served: Served
+    key: bytes
+    qtype: int
+    kind: bytes
+    name: bytes
+    last: PoolName | None
+
+
+def _last(names: list[PoolName], qtype: int) -> PoolName | None:
+    return names[-1] if names and qtype in names[-1].types else None
+
+
+def _constant(asked: _Asked, body: Body) -> Entry:
+    count = asked.served.figures.answer(asked.qtype, body.rcode)
+    return Entry(asked.served, asked.kind, asked.name, count, [Variant(body)])
+
+
+def _in_turns(asked: _Asked, ranking: tuple[str, ...]) -> Entry:
+    """The entry for clients of that ranking, its variants made as their turn comes."""
+    assert asked.last is not None
+    schedule = asked.last.turns(asked.qtype, ranking)
+    make = partial(_variant, asked, ranking)
+    variants: list[Variant | None] = [None] * len(schedule.windows)
+    variants[0] = first = make(0)
+    count = asked.served.figures.answer(asked.qtype, first.body.rcode)
+    entry = Entry(asked.served, asked.kind, asked.name, count, variants, schedule.next)
+    entry.made_by(make)
+    return entry
+
+
+def _variant(asked: _Asked, ranking: tuple[str, ...], turn: int) -> Variant:
+    found = asked.served.zone.find(asked.key, asked.key, asked.qtype, Asker(ranking, turn))
+    assert asked.last is not None
+    return Variant(body_of(found, asked.key, [asked.last]))
+
+
+def body_of(found: Found, key: bytes, names: Sequence[PoolName] = ()) -> Body:
+    """What was found, laid out behind a question for `key`. That a name which follows a pool has no
+    data holds no longer than its data would."""
+    authority = found.authority
+    if names and found.kind == "nodata":
+        most = min(name.ttl for name in names)
+        authority = tuple(each._replace(ttl=min(each.ttl, most)) for each in authority)
+    try:
+        return render(
+            key, found.answers, authority, found.additional, rcode=found.rcode, aa=found.aa
+        )
+    except TooLong:
+        return Body(b"", (0, 0, 0), SERVFAIL, False)
+
+
+def _filler(size: int) -> bytes:
+    """Labels of that many bytes in all, at least 2, that no name in any answer ends with: all are
+    of NUL bytes."""
+    pieces = []
+    while size:
+        # A label of no bytes would be the end of the name.
+        label = min(size - 1, 63 if size - 64 != 1 else 62)
+        pieces.append(bytes((label,)) + bytes(label))
+        size -= label + 1
+    return b"".join(pieces)
+
+
+class ForClients:
+    """The entries of an answer that depends on who asks, made as they are asked for."""
+
+    __slots__ = ("_asked", "_by_place", "_fault", "_places", "_scopes")
+
+    def __init__(
+        self, asked: _Asked, territory: Territory, fault: tuple[int, str] | None
+    ) -> None:
+        assert asked.last is not None
+        self._asked = asked
+        self._fault = fault
+        # Who is answered by the same place gets the same, and is of one scope.
+        self._places = asked.last.places(asked.qtype, territory.rankings)
+        self._scopes = Scopes(territory, self._places)
+        self._by_place: dict[str, Entry] = {}
+
+    def choose(self, address: bytes) -> tuple[Entry, int]:
+        """See `prepared.IsForClients`."""
+        ranking, scope = self._scopes.lookup(address)
+        place = self._places[ranking]
+        entry = self._by_place.get(place)
+        if entry is None:
+            entry = _in_turns(self._asked, (place,) if place else ())
+            entry.fault = self._fault
+            self._by_place[place] = entry
+        return entry, scope

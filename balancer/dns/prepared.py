@@ -1,0 +1,154 @@
+"""
+Answers that were made before they are asked for. Pure.
+
+An `Entry` is the answer to one name and type: in one variant, in several that take turns, or in
+several for different clients. Knows how an answer goes out; what is in it is `lookup`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from struct import pack
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+
+from balancer.dns import codes
+from balancer.dns.reply import Body
+from balancer.dns.turns import ONLY, Order
+
+if TYPE_CHECKING:
+    from balancer.dns.served import Served
+
+Fault = tuple[int, str]
+
+MAX_ENTRIES: Final = 65536
+"""Answers kept for one set of zones, of some 600 bytes: more names than a site has that are asked
+for often; the oldest go first."""
+
+# The header's second word is any of these in a usual query; AD is how a client says that it knows
+# of DNSSEC (RFC 6840 5.7), and is not repeated.
+_AD: Final = 0x0020
+USUAL_FLAGS: Final = tuple(rd | ad | cd for rd in (0, codes.RD) for ad in (0, _AD)
+                           for cd in (0, codes.CD))
+
+HEADS: Final[Mapping[bytes, bool]] = {
+    pack("!5H", flags, 1, 0, 0, additional): bool(additional)
+    for flags in USUAL_FLAGS
+    for additional in (0, 1)
+}
+"""The ten bytes after the id of a usual query, and whether a record (of EDNS, or the query is not
+usual after all) follows the question."""
+
+
+class Variant:
+    """A body, and the ten bytes that come before the question for each of `HEADS`."""
+
+    __slots__ = ("_heads", "body", "wire")
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.wire = body.wire
+        self._heads: dict[bytes, bytes] = {}
+
+    def head(self, asked: bytes) -> bytes:
+        """What answers the ten bytes `asked`, one of `HEADS`."""
+        head = self._heads.get(asked)
+        if head is None:
+            head = self._heads[asked] = self._head(asked)
+        return head
+
+    def _head(self, asked: bytes) -> bytes:
+        body = self.body
+        flags = codes.QR | int.from_bytes(asked[:2], "big") & (codes.RD | codes.CD)
+        flags |= (codes.AA if body.aa else 0) | (codes.TC if body.tc else 0) | body.rcode & 0xF
+        answers, authority, additional = body.counts
+        return pack("!5H", flags, 1, answers, authority, additional + HEADS[asked])
+
+
+class IsForClients(Protocol):
+    """Chooses among answers by who asks."""
+
+    def choose(self, address: bytes) -> tuple[Entry, int]:
+        """The entry for the client at that address, and for how long a prefix it holds."""
+
+
+class Entry:
+    """
+    What is answered to one question. `next` says which of the `variants` is due; one that is None
+    is made by `vary`. `fault`: see `pools.PoolName`. `kind` and `name` are what rate limits count
+    it by, `count` is one more for each answer. With `clients`, these have the answers.
+    """
+
+    __slots__ = (
+        "_make", "clients", "count", "fault", "kind", "name", "next", "variants", "zone",
+    )
+
+    def __init__(
+        self,
+        zone: Served,
+        kind: bytes,
+        name: bytes,
+        count: list[int],
+        variants: list[Variant | None],
+        next: Order = ONLY,
+    ) -> None:
+        self.zone = zone
+        self.kind = kind
+        self.name = name
+        self.count = count
+        self.variants = variants
+        self.next = next
+        self.fault: Fault | None = None
+        self.clients: IsForClients | None = None
+        self._make: Callable[[int], Variant] | None = None
+
+    def made_by(self, make: Callable[[int], Variant]) -> None:
+        """Let `make` make the variants that are missing."""
+        self._make = make
+
+    def vary(self, at: int) -> Variant:
+        """Make the variant at that place."""
+        assert self._make is not None
+        variant = self.variants[at] = self._make(at)
+        return variant
+
+
+QuestionT = TypeVar("QuestionT", bound=Hashable)
+
+
+class Entries(Generic[QuestionT]):
+    """A bounded table of entries, by question or by what stands for many."""
+
+    __slots__ = ("_followers", "_links", "_most", "table")
+
+    def __init__(self, most: int = MAX_ENTRIES) -> None:
+        self._most = most
+        self.table: dict[QuestionT, Entry] = {}
+        # Key of a name that follows a pool -> the questions whose answers depend on it.
+        self._followers: dict[bytes, set[QuestionT]] = {}
+        self._links = 0
+
+    def keep(self, question: QuestionT, entry: Entry, follows: tuple[bytes, ...]) -> None:
+        """Answer `question` by `entry` from now on, until one of the names `follows` changes."""
+        if self._links + len(follows) > 2 * self._most:
+            # Questions that were pushed out are still linked: begin anew before that grows.
+            self.clear()
+        table = self.table
+        if len(table) >= self._most and question not in table:
+            del table[next(iter(table))]
+        table[question] = entry
+        for name in follows:
+            self._followers.setdefault(name, set()).add(question)
+            self._links += 1
+
+    def drop(self, name: bytes) -> None:
+        """The name that follows a pool has changed: so have these answers."""
+        questions = self._followers.pop(name, set())
+        self._links -= len(questions)
+        for question in questions:
+            self.table.pop(question, None)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.table.clear()
+        self._followers.clear()
+        self._links = 0

@@ -1,0 +1,174 @@
+"""
+DNS over TCP (RFC 1035 4.2.2, 7766): messages with their lengths, pipelined, answered in order.
+
+Knows one connection and its bounds. What is answered is the `responder`'s; how many connections
+there may be is the `tcp` room's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from balancer.dns.responder import KEEPALIVE, Responder
+from balancer.wire.stream import Stream
+
+MESSAGES_A_TURN: Final = 64
+"""Messages of one connection answered before others have their turn, as of one UDP socket; and as
+many of one transfer: at 0.3 ms each, 20 ms."""
+
+PATIENCE: Final = 10.0
+"""Seconds that a client may take to read what was sent before anything more happens."""
+
+_LENGTH: Final = 2
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class DnsConnection(Protocol):
+    """
+    One client's connection. Its `deadline` (for the site's wheel) moves only by whole messages and
+    by answers that leave: whoever sends a byte now and then, or does not read, is closed.
+    """
+
+    transport: Stream
+
+    def __init__(
+        self,
+        responder: Responder,
+        peer: str,
+        seconds: Callable[[], float],
+        left: Callable[[DnsConnection], None],
+    ) -> None:
+        self.peer = peer
+        self.queries = 0
+        self._responder = responder
+        self._seconds = seconds
+        self._left = left
+        self._waiting = b""
+        self._transfer: Iterator[bytes] | None = None
+        self._paused = False
+        self._scheduled = False
+        self._half_closed = False
+        self.ended = False
+        self.draining = False
+        self.deadline = seconds() + KEEPALIVE
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+
+    # What comes in
+
+    def dataReceived(self, data: bytes) -> None:
+        self._waiting = self._waiting + data if self._waiting else data
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Answer what is there, as far as the client reads."""
+        self._scheduled = False
+        for _ in range(MESSAGES_A_TURN):
+            if self._paused or self.ended:
+                return
+            if self._transfer is not None:
+                self._transfer_on()
+            elif not self._answer_one():
+                self._read_on()
+                return
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            # Nothing more is read meanwhile: what waits is at most one message and one read.
+            self.transport.pauseProducing()
+            self.transport.reactor.callLater(0, self._go_on)
+
+    def _answer_one(self) -> bool:
+        """Answer the next whole message; False: there is none yet."""
+        waiting = self._waiting
+        size = int.from_bytes(waiting[:_LENGTH], "big")
+        if len(waiting) < _LENGTH + size or len(waiting) < _LENGTH:
+            return False
+        packet, self._waiting = waiting[_LENGTH : _LENGTH + size], waiting[_LENGTH + size :]
+        self.queries += 1
+        self.deadline = self._seconds() + KEEPALIVE
+        answer = self._responder.stream(packet, self.peer)
+        if answer is None:
+            # Whoever sends what is no query gets no second try.
+            self.close()
+        elif isinstance(answer, bytes):
+            self._send(answer)
+        else:
+            self._transfer = answer
+        return True
+
+    def _transfer_on(self) -> None:
+        assert self._transfer is not None
+        piece = next(self._transfer, None)
+        if piece is None:
+            self._transfer = None
+        else:
+            self._send(piece)
+
+    def _send(self, answer: bytes) -> None:
+        self.transport.write(len(answer).to_bytes(_LENGTH, "big") + answer)
+
+    def _read_on(self) -> None:
+        if self._half_closed or self.draining:
+            self.close()
+        else:
+            self.transport.resumeProducing()
+
+    # What goes out: the transport calls us when the client does not read, and when it does again
+
+    def pauseProducing(self) -> None:
+        """Too much waits for the client: make and read no more."""
+        self._paused = True
+        self.deadline = self._seconds() + PATIENCE
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It reads again."""
+        self._paused = False
+        self.deadline = self._seconds() + KEEPALIVE
+        self._schedule()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+
+    # The end
+
+    def readConnectionLost(self) -> None:
+        """The client has asked all; what is there is still answered."""
+        self._half_closed = True
+        if not self._scheduled and not self._paused:
+            self._go_on()
+
+    def writeConnectionLost(self) -> None:
+        """Said only by us."""
+
+    def drain(self) -> None:
+        """Answer what is there, and close."""
+        self.draining = True
+        if not self._scheduled and not self._paused and self._transfer is None:
+            self.close()
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+        self.ended = True
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def expired(self, now: float) -> None:
+        """The wheel says that nothing came, or left, for too long."""
+        self.ended = True
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.ended = True
+        self._transfer = None
+        self._left(self)

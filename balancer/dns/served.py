@@ -1,0 +1,86 @@
+"""
+A zone as it is served: its records, its names that follow pools, its limits and its figures.
+
+Pure. Who changes it (settings, pools, places) does so through here, and is told which names'
+answers are outdated by it; who has made answers of it (`prepared`) drops those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from balancer.dns.figures import Figures
+from balancer.dns.keys import Key
+from balancer.dns.pools import PoolName
+from balancer.dns.ratelimit import RateLimit
+from balancer.dns.transfer import Access
+from balancer.dns.zone import Zone
+
+if TYPE_CHECKING:
+    from balancer.dns.geo.prefixes import Territory
+
+LogLine = Callable[[str, bytes, str], None]
+"""Takes the client's address, the answer, and `udp` or `tcp`."""
+
+
+class Watcher(Protocol):
+    """Who keeps answers of a zone."""
+
+    def outdated(self, names: Iterable[bytes]) -> None:
+        """Answers that follow these names hold no more."""
+
+    def renewed(self) -> None:
+        """No answer of before holds."""
+
+
+class Served:
+    """The zone `key` (its apex, in lower case)."""
+
+    __slots__ = ("__weakref__", "figures", "key", "keys", "limit", "log", "names", "pools",
+                 "territory", "transfer", "watched", "watchers", "zone")
+
+    def __init__(self, key: bytes, zone: Zone) -> None:
+        self.key = key
+        self.zone = zone
+        self.names: Mapping[bytes, PoolName] = {}
+        self.pools: dict[str, list[bytes]] = {}
+        self.territory: Territory | None = None
+        self.limit: RateLimit | None = None
+        self.log: LogLine | None = None
+        self.transfer: Access | None = None
+        self.keys: Mapping[bytes, Key] = {}
+        self.watched = False
+        self.figures = Figures()
+        self.watchers: list[Watcher] = []
+
+    def renew(self, zone: Zone, names: Mapping[bytes, PoolName]) -> None:
+        """These are its records and its names that follow pools from now on."""
+        self.zone, self.names = zone, names
+        self.pools = {}
+        for key, name in names.items():
+            name.settle()
+            self.pools.setdefault(name.pool.name, []).append(key)
+        for watcher in self.watchers:
+            watcher.renewed()
+
+    def watch(self, limit: RateLimit | None, log: LogLine | None) -> None:
+        """Limit and log what goes out."""
+        self.limit, self.log = limit, log
+        self.watched = limit is not None or log is not None
+
+    def settle(self, pool: str) -> tuple[bytes, ...]:
+        """Something may have changed in that pool: the names whose answers are others now."""
+        changed = tuple(key for key in self.pools.get(pool, ()) if self.names[key].settle())
+        self._outdate(changed)
+        return changed
+
+    def inhabit(self, territory: Territory | None) -> None:
+        """This is who lives where from now on."""
+        self.territory = territory
+        self._outdate(tuple(key for key, name in self.names.items() if name.by_client))
+
+    def _outdate(self, names: tuple[bytes, ...]) -> None:
+        if names:
+            for watcher in self.watchers:
+                watcher.outdated(names)

@@ -1,0 +1,343 @@
+"""
+`[dns ZONE]` at work: takes on settings, and gives the zone to the addresses where it is served.
+
+Knows the site's seams. Sockets and what several zones share are `edge`'s, answers `responder`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from balancer.config.slices import Slices, finish
+from balancer.dns import explain, metrics, secrets
+from balancer.dns.cookies import Cookies
+from balancer.dns.edge import edge_of
+from balancer.dns.geo.prefixes import Territory
+from balancer.dns.keys import Key
+from balancer.dns.loading import Loader
+from balancer.dns.log import writer
+from balancer.dns.names import BadName, from_text, to_text
+from balancer.dns.pools import PoolName
+from balancer.dns.ratelimit import RateLimit
+from balancer.dns.served import Served
+from balancer.dns.settings import AnswerLine, DnsSettings
+from balancer.dns.svcb import Service as HttpsService
+from balancer.dns.transfer import Access
+from balancer.dns.tree import RRset, Tree
+from balancer.dns.zone import BadZone, Zone, apex
+from balancer.interfaces import (
+    IContext,
+    IEndpoints,
+    IExplains,
+    INamedServers,
+    IPrepared,
+    IPreparesInSlices,
+    Metric,
+    PrepareError,
+)
+from balancer.pool.pool import Pool
+from balancer.wire.logfile import LogFile
+
+log = Logger()
+
+
+@implementer(IPrepared)
+@frozen
+class Prepared:
+    """Settings, and all that was opened and read for them."""
+
+    balancer: DnsBalancer
+    settings: DnsSettings
+    zone: Zone
+    names: Mapping[bytes, PoolName]
+    territory: Territory
+    cookies: Cookies
+    keys: Mapping[bytes, Key]
+    log_file: LogFile | None
+
+    def commit(self) -> None:
+        """Put them in force."""
+        self.balancer.take(self)
+
+    def abandon(self) -> None:
+        """Nothing was opened that must be closed."""
+
+
+@implementer(IPreparesInSlices, IExplains)
+class DnsBalancer(Service):
+    """One zone."""
+
+    def __init__(self, name: str, context: IContext) -> None:
+        # Not Service.name: siblings of other kinds may bear the same name.
+        self.section = name
+        self._context = context
+        self._edge = edge_of(context)
+        self._settings: DnsSettings | None = None
+        self._loader: Loader | None = None
+        self._served: Served | None = None
+        self._told_by: list[INamedServers | IEndpoints] = []
+        self._draining = False
+
+    # -- settings
+
+    def prepare(self, settings: DnsSettings) -> IPrepared:
+        """See `IBalancer`."""
+        return finish(self.preparing(settings))
+
+    def preparing(self, settings: DnsSettings) -> Slices[IPrepared]:
+        """See `IPreparesInSlices`. Raises `PrepareError` for what cannot be read, and for names
+        that cannot stand beside the zone's records."""
+        key = self._key()
+        if self._loader is None:
+            self._loader = Loader(self.section, key)
+        keys = self._keys(settings)
+        cookies = secrets.cookies(self._context.state, settings.cookie_secret_file)
+        log_file = self._log_file(settings)
+        tree, _ = yield from self._loader.loading(settings.zone, self._apex(settings, key))
+        names = dict(self._names(settings, key))
+        zone = self._zone(tree, names)
+        territory = yield from self._edge.atlas.preparing(
+            self._context.sections("place"), self._context.geo
+        )
+        return Prepared(self, settings, zone, names, territory, cookies, keys, log_file)
+
+    def _key(self) -> bytes:
+        try:
+            return from_text(self.section.rstrip(".") + ".").lower()
+        except BadName as error:
+            msg = f"[dns {self.section}]: expected {error} as the zone's name, got {self.section!r}"
+            raise PrepareError(msg) from error
+
+    def _keys(self, settings: DnsSettings) -> Mapping[bytes, Key]:
+        keys = secrets.keys(self.section, settings.tsig_file)
+        for option, lines in (("transfer", settings.transfer), ("notify", settings.notify)):
+            for line in lines:
+                if line is not None and line.key and from_text(line.key) not in keys:
+                    msg = (
+                        f"[dns {self.section}] {option}: expected the name of a key in "
+                        f"{settings.tsig_file}, got {line.key!r}"
+                    )
+                    raise PrepareError(msg)
+        return keys
+
+    def _log_file(self, settings: DnsSettings) -> LogFile | None:
+        path = settings.access_log
+        if path is None:
+            return None
+        try:
+            return self._context.log_file(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            msg = f"[dns {self.section}] access-log: cannot open {path}: {reason}"
+            raise PrepareError(msg) from error
+
+    def _apex(self, settings: DnsSettings, key: bytes) -> tuple[RRset, ...]:
+        """SOA and NS for a zone whose file has none. Negative answers are kept no longer than
+        others: they follow pools too."""
+        servers = [from_text(each) for each in settings.ns] or [from_text("ns1", key)]
+        contact = from_text(settings.contact) if settings.contact else from_text("hostmaster", key)
+        return apex(key, servers, contact, 1, settings.ttl)
+
+    def _names(self, settings: DnsSettings, key: bytes) -> Iterator[tuple[bytes, PoolName]]:
+        """The names of `answers`, and those of servers that have one of their own."""
+        for line in settings.answers:
+            try:
+                name = line.key(key)
+            except BadName as error:
+                msg = f"[dns {self.section}] answers: expected {error}, got {line.name!r}"
+                raise PrepareError(msg) from error
+            yield name, self._pool_name(line, self._context.pool(line.pool), settings)
+        taken = {line.key(key) for line in settings.answers}
+        for each in self._context.balancers("subdomains").values():
+            named: INamedServers = INamedServers(each)
+            if named.zone.rstrip(".").lower() == self.section.rstrip(".").lower():
+                for server, text in named.names().items():
+                    name = from_text(text + ".").lower()
+                    if name in taken:
+                        log.error("{name} is in answers already", name=text)
+                        continue
+                    line = AnswerLine(text + ".", named.pool.name, ttl=int(named.ttl))
+                    yield name, self._pool_name(line, named.pool, settings, server)
+
+    def _pool_name(
+        self, line: AnswerLine, pool: Pool, settings: DnsSettings, own: str = ""
+    ) -> PoolName:
+        name = PoolName(line, pool, settings.ttl, self._context.remembered(pool.name), own)
+        name.services = self._services(line)
+        return name
+
+    def _services(self, line: AnswerLine) -> tuple[HttpsService, ...]:
+        """What the http balancer of `https=` serves for the pool under TLS."""
+        if not line.https:
+            return ()
+        endpoints = IEndpoints(self._context.balancer(line.https)).endpoints()
+        found = [
+            HttpsService(each.port, tuple(each.alpn))
+            for each in endpoints
+            if each.tls and line.pool in each.pools
+        ]
+        return tuple(dict.fromkeys(found))
+
+    def _zone(self, tree: Tree, names: Mapping[bytes, PoolName]) -> Zone:
+        try:
+            return Zone(tree, names)
+        except BadZone as error:
+            problems = "\n".join(f"[dns {self.section}] answers: {e}" for e in error.problems)
+            raise PrepareError(problems) from error
+
+    def take(self, prepared: Prepared) -> None:
+        """Put prepared settings in force; for `Prepared.commit` alone."""
+        settings = self._settings = prepared.settings
+        served = self._served
+        if served is None:
+            served = self._served = Served(prepared.zone.origin, prepared.zone)
+        served.keys, served.transfer = prepared.keys, _access(settings)
+        served.territory = prepared.territory
+        served.watch(_limit(settings, served.limit), self._log_line(prepared.log_file))
+        served.renew(prepared.zone, prepared.names)
+        self._edge.atlas.commit(prepared.territory)
+        self._edge.join(served, ((each.host, each.port) for each in settings.listen))
+        self._edge.secure(prepared.cookies)
+        self._listen_to()
+        if self.running and not self._draining:
+            self._edge.start(served)
+
+    def _log_line(self, log_file: LogFile | None) -> Any:
+        return None if log_file is None else writer(self.section, log_file.write, time.time)
+
+    def _listen_to(self) -> None:
+        """Hear of others that names are made of: what http serves, and which servers have names."""
+        assert self._settings is not None
+        wanted: list[Any] = list(self._context.balancers("subdomains").values())
+        for line in self._settings.answers:
+            if line.https:
+                wanted.append(self._context.balancer(line.https))
+        for each in self._told_by:
+            if each not in wanted:
+                each.unchanged(self._others_changed)
+        for each in wanted:
+            if each not in self._told_by:
+                each.changed(self._others_changed)
+        self._told_by = wanted
+
+    def _others_changed(self) -> None:
+        served, settings = self._served, self._settings
+        assert served is not None and settings is not None
+        names = dict(self._names(settings, served.key))
+        try:
+            zone = served.zone.with_dynamic(names)
+        except BadZone as error:
+            for problem in error.problems:
+                log.error("[dns {zone}] {problem}", zone=self.section, problem=problem)
+            return
+        served.renew(zone, names)
+
+    # -- life
+
+    def startService(self) -> None:
+        """Begin to answer."""
+        super().startService()
+        if self._served is not None:
+            self._edge.start(self._served)
+
+    def drain(self) -> Deferred[None]:
+        """Take no new connections where no other zone is served, and fire when none is left.
+        Datagrams are answered until the service stops."""
+        served = self._served
+        if served is None:
+            return succeed(None)
+        self._draining = True
+        alone = [each for each in self._edge.of(served) if not self._edge.is_shared(each, served)]
+        drained: Deferred[None] = DeferredList([front.drain() for front in alone]).addCallback(
+            lambda _: None
+        )
+        return drained
+
+    def stopService(self) -> None:
+        """Answer no more."""
+        super().stopService()
+        for each in self._told_by:
+            each.unchanged(self._others_changed)
+        self._told_by = []
+        if self._served is not None:
+            self._edge.leave(self._served)
+
+    # -- what it tells
+
+    def explain(self, question: Mapping[str, str]) -> Mapping[str, Any]:
+        """See `IExplains`."""
+        served = self._served
+        assert served is not None  # asked of what is in force
+        scope = partial(_scope, self._edge.of(served), served)
+        return explain.explain(served, question, scope)
+
+    def status(self) -> Mapping[str, Any]:
+        """For `/api/status`."""
+        served, loader = self._served, self._loader
+        if served is None or loader is None:
+            return {"kind": "dns"}
+        return {
+            "kind": "dns",
+            "zone": to_text(served.key),
+            "serial": served.zone.serial,
+            "draining": self._draining,
+            "names": {
+                to_text(key): {
+                    "pool": name.pool.name,
+                    "policy": name.line.policy,
+                    "servers": [server.name for server in name.standing.servers],
+                    "ttl": name.ttl,
+                    "fault": None if name.fault is None else name.fault[1],
+                }
+                for key, name in served.names.items()
+            },
+            "warnings": list(loader.warnings[:SHOWN_WARNINGS]),
+            "places": self._edge.atlas.status(),
+            **metrics.status(served.figures, self._edge.of(served)),
+        }
+
+    def metrics(self) -> Sequence[Metric]:
+        """For `/metrics`."""
+        if self._served is None:
+            return ()
+        return metrics.metrics(self.section, self._served.figures, self._edge.of(self._served))
+
+
+SHOWN_WARNINGS = 20
+"""Warnings about the zone's file in the status; all of them are logged when it is read."""
+
+
+def _scope(fronts: Sequence[Any], served: Served, key: bytes, qtype: int, address: bytes) -> int:
+    """For how long a prefix the answer holds, as the wire would say."""
+    for front in fronts:
+        entry = front.responder.entry(served, key, qtype)
+        if entry.clients is not None:
+            return int(entry.clients.choose(address)[1])
+    return 0
+
+
+def _access(settings: DnsSettings) -> Access | None:
+    lines = tuple(
+        (line.networks, from_text(line.key) if line.key else None)
+        for line in settings.transfer
+        if line is not None
+    )
+    return Access(lines) if lines else None
+
+
+def _limit(settings: DnsSettings, before: RateLimit | None) -> RateLimit | None:
+    if settings.rate_limit is None:
+        return None
+    made_of = (settings.rate_limit, settings.rate_limit_slip, settings.rate_limit_exempt)
+    if before is not None and before.made_of == made_of:
+        return before
+    return RateLimit(*made_of)

@@ -1,0 +1,89 @@
+"""
+Zone transfers (RFC 5936): who may have a zone, and the messages that carry it. Pure.
+
+Knows records and messages; who asks over which connection is `protocol`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from attrs import frozen
+
+from balancer.dns import codes, tsig
+from balancer.dns.query import Query
+from balancer.dns.records import Record
+from balancer.dns.reply import message, render
+from balancer.dns.zone import Zone
+
+MESSAGE_SIZE: Final = 16384
+"""Bytes of records in one message: what a compression pointer reaches (RFC 5936 3.4), and little
+work at a time."""
+
+RECORD_OVERHEAD: Final = 10
+"""Bytes of type, class, TTL and length."""
+
+
+@frozen
+class Access:
+    """Who may transfer a zone: `lines` of networks, each with the key that must have signed, or
+    None."""
+
+    lines: tuple[tuple[tuple[IPv4Network | IPv6Network, ...], bytes | None], ...]
+
+    def allows(self, address: bytes, key: bytes | None) -> bool:
+        """Whether who asks from that address (4 or 16 bytes), signed by that key, may."""
+        number, bits = int.from_bytes(address, "big"), 8 * len(address)
+        return any(
+            (needed is None or needed == key) and any(_holds(each, number, bits) for each in cidrs)
+            for cidrs, needed in self.lines
+        )
+
+
+def _holds(network: IPv4Network | IPv6Network, number: int, bits: int) -> bool:
+    if network.max_prefixlen != bits:
+        return False
+    shift = bits - network.prefixlen
+    return number >> shift == int(network.network_address) >> shift
+
+
+def messages(
+    query: Query, zone: Zone, signing: tsig.Signing | None, unix: Callable[[], float]
+) -> Iterator[bytes]:
+    """
+    The messages of a transfer, one at a time, signed if the query was. An IXFR gets the whole zone
+    too (RFC 1995 4), or nothing but the SOA if the asker has that already.
+
+    The zone as it is now is sent, whatever becomes of it meanwhile: it never changes; what pools
+    answer is what they do while the first message is made.
+    """
+    soa = Record(zone.origin, codes.SOA, zone.soa.ttl, zone.soa.datas[0])
+    if query.qtype == codes.IXFR and query.ixfr_serial == zone.serial:
+        batches: Iterable[list[Record]] = ([soa],)
+    else:
+        batches = _batches(soa, zone.records())
+    for records in batches:
+        yield _message(query, records, signing, unix)
+
+
+def _batches(soa: Record, records: Iterable[Record]) -> Iterator[list[Record]]:
+    batch, size = [soa], 0
+    for record in records:
+        size += len(record.name) + RECORD_OVERHEAD + len(record.data)
+        if size > MESSAGE_SIZE:
+            yield batch
+            batch, size = [], len(record.name) + RECORD_OVERHEAD + len(record.data)
+        batch.append(record)
+    batch.append(soa)
+    yield batch
+
+
+def _message(
+    query: Query, records: list[Record], signing: tsig.Signing | None, unix: Callable[[], float]
+) -> bytes:
+    body = render(query.name, records)
+    question = query.name + query.qtype.to_bytes(2, "big") + query.qclass.to_bytes(2, "big")
+    whole = message(query.id, query.flags, question, body)
+    return whole if signing is None else signing.sign(whole, int(unix()))

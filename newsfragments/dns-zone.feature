@@ -1,0 +1,1 @@
+Zones are read from RFC 1035 master files, a million records in seconds and without a long pause, and answered from as RFC 1034, 2308, 4592, 6672 and 9460 ask: wildcards, delegations, aliases, negative answers.

@@ -1,0 +1,1 @@
+`[subdomains NAME]` gives each server of a pool a name of its own, which it keeps over reloads and restarts; `-> subdomains NAME` in the routes of [http] redirects each request to the name of the server that the pool chooses.
