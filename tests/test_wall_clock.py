@@ -21,6 +21,7 @@ READS_WALL = {
     "relay/tcp/service.py": "the log's dates",
     "relay/udp/service.py": "the log's dates",
     "site/context.py": "when an event was, for people",
+    "site/memory.py": "how old what another process wrote is",
     "site/service.py": "since when the site runs, for people",
     "wire/certificates.py": "whether a certificate has expired",
 }
