@@ -11,10 +11,6 @@ from pathlib import Path
 from random import Random
 from time import thread_time
 
-from balancer.dns.responder import Responder, World
-from balancer.dns.served import Served
-from balancer.dns.zone import Zone
-from balancer.dns.zonefile import Master, reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,6 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.dns.cookies import Cookies
 from balancer.dns.names import from_text
 from balancer.dns.query import Malformed, parse
+from balancer.dns.responder import Responder, World
+from balancer.dns.served import Served
+from balancer.dns.zone import Zone
+from balancer.dns.zonefile import Master, reading
 from tests.dns.packets import COSTLY, packets, sound
 
 EXAMPLES = 8
