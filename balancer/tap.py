@@ -103,6 +103,8 @@ def makeService(options: Options) -> SiteService:
     from twisted.internet import reactor
 
     live: Any = reactor
+    # Before a zone of a million names is read.
+    gc.set_threshold(*COLLECT_AT)
     try:
         site = SiteService(live, options.plan, options.made)
     except CannotBind as cannot:
@@ -121,7 +123,6 @@ def _spare_turns() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AT)
 
 
 def _mind_signals() -> None:

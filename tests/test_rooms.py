@@ -26,6 +26,7 @@ GLUE_ROOMS = {"wire", "site", "admin", "check", "demo", "lbctl"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
     "balancer.dns.check",
+    "balancer.dns.geo.records",
     "balancer.http.check",
     "balancer.http.explain",
     "balancer.http.client",

@@ -17,6 +17,8 @@ ATTRIBUTES = {name.rpartition(".")[2] for name in WALL}
 READS_WALL = {
     "check/service.py": "when a check was made, for people",
     "demo/answers.py": "the Date field",
+    "dns/edge.py": "the dates of cookies and signatures, which all servers share",
+    "dns/service.py": "the log's dates",
     "http/service.py": "the Date field and the log's dates",
     "relay/tcp/service.py": "the log's dates",
     "relay/udp/service.py": "the log's dates",

@@ -46,7 +46,7 @@ class Edge:
     def __init__(self, context: IContext) -> None:
         self.context = context
         self.atlas = Atlas(context.reactor)
-        self.atlas.changed.append(self._moved)
+        self.atlas.subscribe(self._moved)
         self.fronts: dict[Where, Front] = {}
         self._served: dict[Served, tuple[Where, ...]] = {}
         self._cookies = Cookies(token_bytes(SECRET_SIZE))

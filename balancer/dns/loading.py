@@ -4,6 +4,8 @@ Zone files on disk -> trees, read again only when they have changed. Glue: it op
 
 from __future__ import annotations
 
+import gc
+
 from attrs import define, field
 
 from balancer.config.slices import Slices
@@ -44,6 +46,8 @@ class Loader:
             raise PrepareError(problems)
         self._made_of, self._opened, self._loaded = made_of, opened, loaded
         self._stamps = stamps(opened)
+        # A collection that walks over a million names takes 0.7 s; this takes none of them over.
+        gc.freeze()
         return loaded.tree, True
 
     def _reading(

@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import define, frozen
 
-from balancer.dns import codes, tsig
+from balancer.dns import codes, names, tsig
 from balancer.dns.cookies import Cookies
 from balancer.dns.envelope import UDP_SIZE, Envelope, Fault
 from balancer.dns.keys import Key
@@ -125,9 +125,9 @@ class Responder:
             self.keys = {**self.keys, **served.keys}
         self.renewed()
 
-    def outdated(self, names: Iterable[bytes]) -> None:
+    def outdated(self, keys: Iterable[bytes]) -> None:
         """See `served.Watcher`."""
-        for name in names:
+        for name in keys:
             self._entries.drop(name)
             self._shapes.drop(name)
 
@@ -137,10 +137,13 @@ class Responder:
         self._shapes.clear()
         self._envelopes = {b"": NO_OPT}
 
-    def zone_of(self, key: bytes) -> Served | None:
-        """The zone with the longest match (RFC 1034 4.3.2 2)."""
+    def zone_of(self, key: bytes, qtype: int = codes.A) -> Served | None:
+        """The zone with the longest match (RFC 1034 4.3.2 2). A DS is the parent's to say, if that
+        is served here too (RFC 4035 3.1.4.1)."""
         zones = self._zones
         at = 0
+        if qtype == codes.DS and key in zones and key[0]:
+            return self.zone_of(names.parent(key)) or zones[key]
         while True:
             served = zones.get(key[at:])
             if served is not None or not key[at]:
@@ -324,7 +327,7 @@ class Responder:
             return self._bare(asked, codes.REFUSED)
         if query.qtype in NO_DATA:
             return self._bare(asked, NO_DATA[query.qtype])
-        served = self.zone_of(query.key)
+        served = self.zone_of(query.key, query.qtype)
         if served is None:
             return self._bare(asked, codes.REFUSED, _NOT_OURS)
         return self._from_entry(asked, self.entry(served, query.key, query.qtype, query.qclass))

@@ -27,8 +27,8 @@ LogLine = Callable[[str, bytes, str], None]
 class Watcher(Protocol):
     """Who keeps answers of a zone."""
 
-    def outdated(self, names: Iterable[bytes]) -> None:
-        """Answers that follow these names hold no more."""
+    def outdated(self, keys: Iterable[bytes]) -> None:
+        """Answers that follow the names of these keys hold no more."""
 
     def renewed(self) -> None:
         """No answer of before holds."""

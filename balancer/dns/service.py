@@ -46,6 +46,7 @@ from balancer.interfaces import (
 )
 from balancer.pool.pool import Pool
 from balancer.wire.logfile import LogFile
+from balancer.wire.slices import in_slices
 
 log = Logger()
 
@@ -102,7 +103,9 @@ class DnsBalancer(Service):
         keys = self._keys(settings)
         cookies = secrets.cookies(self._context.state, settings.cookie_secret_file)
         log_file = self._log_file(settings)
-        tree, _ = yield from self._loader.loading(settings.zone, self._apex(settings, key))
+        tree, fresh = yield from self._loader.loading(settings.zone, self._apex(settings, key))
+        for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
+            log.warn("[dns {zone}] zone: {warning}", zone=self.section, warning=warning)
         names = dict(self._names(settings, key))
         zone = self._zone(tree, names)
         territory = yield from self._edge.atlas.preparing(
@@ -203,7 +206,11 @@ class DnsBalancer(Service):
         served.keys, served.transfer = prepared.keys, _access(settings)
         served.territory = prepared.territory
         served.watch(_limit(settings, served.limit), self._log_line(prepared.log_file))
+        before = served.zone.tree
         served.renew(prepared.zone, prepared.names)
+        if before is not prepared.zone.tree:
+            # At once a million names take 0.4 s.
+            in_slices(self._context.reactor, before.forgetting())
         self._edge.atlas.commit(prepared.territory)
         self._edge.join(served, ((each.host, each.port) for each in settings.listen))
         self._edge.secure(prepared.cookies)
@@ -313,7 +320,7 @@ class DnsBalancer(Service):
 
 
 SHOWN_WARNINGS = 20
-"""Warnings about the zone's file in the status; all of them are logged when it is read."""
+"""Warnings about the zone's file in the status, and in the log when it is read."""
 
 
 def _scope(fronts: Sequence[Any], served: Served, key: bytes, qtype: int, address: bytes) -> int:

@@ -28,8 +28,8 @@ SEPARATOR: Final = 16
 MAX_NODES: Final = 1 << 25
 """Nodes of a tree: some five times what the largest databases of cities have. 32-bit sums hold."""
 
-_NODES_A_SLICE: Final = 4096
-"""Some 3 ms."""
+_NODES_A_SLICE: Final = 2048
+"""Some 2 ms."""
 
 _UNSEEN: Final = 255
 
@@ -117,8 +117,8 @@ def reading(data: bytes | bytearray, layout: Layout, data_end: int) -> Slices[Tr
         raise Broken(f"with {layout.tree_bytes} bytes of tree, got {len(data)} bytes in all")
     records = yield from _unpacking(data, layout)
     last = layout.nodes + data_end - layout.tree_bytes - 1
-    for at in range(0, len(records), _NODES_A_SLICE * 16):
-        if max(records[at:at + _NODES_A_SLICE * 16]) > last:
+    for at in range(0, len(records), _NODES_A_SLICE * 32):
+        if max(records[at:at + _NODES_A_SLICE * 32]) > last:
             raise Broken("whose records point into it, got one that points behind its end")
         yield
     bits = 32 if layout.ip_version == 4 else 128
@@ -131,8 +131,8 @@ def _unpacking(data: bytes | bytearray, layout: Layout) -> Slices[array[int]]:
     width = layout.record_bits // 4
     records = array("I")
     assert records.itemsize == 4
-    for at in range(0, layout.tree_bytes, _NODES_A_SLICE * 8 * width):
-        piece = data[at:min(at + _NODES_A_SLICE * 8 * width, layout.tree_bytes)]
+    for at in range(0, layout.tree_bytes, _NODES_A_SLICE * 16 * width):
+        piece = data[at:min(at + _NODES_A_SLICE * 16 * width, layout.tree_bytes)]
         wide = bytearray(len(piece) // width * 8)
         for target, source in _STRIDES[layout.record_bits]:
             wide[target::8] = piece[source::width]

@@ -16,8 +16,8 @@ from balancer.config.slices import Slices
 Prefix: TypeAlias = tuple[int, int]
 """The bits of a prefix as a number, and how many they are."""
 
-_NODES_A_SLICE: Final = 4096
-"""Some 3 ms."""
+_NODES_A_SLICE: Final = 2048
+"""Some 2 ms."""
 
 SHARDS: Final = 64
 """A dict of a million entries takes 40 ms to grow or go; many small ones do so one by one."""

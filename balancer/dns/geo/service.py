@@ -26,7 +26,7 @@ from balancer.dns.geo.mmdb import Broken
 from balancer.dns.geo.places import MAX_PLACES, Facts
 from balancer.dns.geo.prefixes import Territory
 from balancer.dns.geo.records import About, Database, opening
-from balancer.dns.geo.settings import PlaceSettings, conflicts
+from balancer.dns.geo.settings import PlaceSettings, conflicting
 from balancer.interfaces import PrepareError
 from balancer.wire.slices import in_slices
 from balancer.wire.stamps import Stamps, stamps
@@ -36,6 +36,12 @@ LOOK_SECONDS: Final = 3.0
 
 MAX_BYTES: Final = 1 << 30
 """Bytes of a database: some eight times the largest ones of cities."""
+
+MAX_NETWORKS: Final = 100_000
+"""Networks that all places list together; each costs some 30 us when the territory is built."""
+
+MAX_CONFLICTS: Final = 20
+"""Conflicts that are shown: a screenful."""
 
 _PIECE_BYTES: Final = 1 << 20
 """Read in one slice: some 0.3 ms."""
@@ -66,8 +72,6 @@ class Edition:
 class Atlas:
     """
     Shared by all zones of a site. Begins with a territory in which no place claims anybody.
-
-    `changed` are called without arguments when another territory is in force; they must not raise.
     """
 
     log = Logger()
@@ -75,7 +79,7 @@ class Atlas:
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self.territory = self._latest = finish(building({}, None))
-        self.changed: list[Callable[[], None]] = []
+        self._changed: list[Callable[[], None]] = []
         self._editions: WeakKeyDictionary[Territory, Edition] = WeakKeyDictionary()
         self._editions[self.territory] = Edition({}, None, ())
         self._users = 0
@@ -93,16 +97,13 @@ class Atlas:
         The territory of these places and this database, for `commit`; the last one that was made
         if nothing has changed since, so that every zone may ask. Raises `PrepareError`.
         """
-        for text in conflicts(places):
-            raise PrepareError(text)
-        if len(places) > MAX_PLACES:
-            raise PrepareError(f"[place]: expected at most {MAX_PLACES} places, got {len(places)}")
         now = stamps([database_path])
         for known in (self.territory, self._latest):
             edition = self._editions[known]
             if (edition.path, edition.stamps) == (database_path, now) \
                     and list(edition.places.items()) == list(places.items()):
                 return known
+        yield from _checking(places)
         return (yield from self._surveying(Edition(dict(places), database_path, now)))
 
     def _surveying(self, edition: Edition) -> Slices[Territory]:
@@ -128,8 +129,16 @@ class Atlas:
         self._tried, self._refusal = None, ""
         if territory is not self.territory:
             self.territory = territory
-            for tell in tuple(self.changed):
-                tell()
+            for changed in tuple(self._changed):
+                changed()
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever another territory is in force. It must not raise."""
+        self._changed.append(changed)
+
+    def unsubscribe(self, changed: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._changed.remove(changed)
 
     def start(self) -> None:
         """Look after the file, until `stop` was called as often as this."""
@@ -193,6 +202,19 @@ class Atlas:
         if not building.called:
             self._building = building
         building.addCallbacks(swap, refuse)
+
+
+def _checking(places: Mapping[str, PlaceSettings]) -> Slices[None]:
+    """Raise `PrepareError` for places that do not go together."""
+    networks = sum(len(line) for settings in places.values() for line in settings.networks)
+    for count, most, things in (
+        (len(places), MAX_PLACES, "places"), (networks, MAX_NETWORKS, "networks of all places")
+    ):
+        if count > most:
+            raise PrepareError(f"[place]: expected at most {most} {things}, got {count}; list less")
+    found = yield from conflicting(places)
+    if found:
+        raise PrepareError("\n".join(found[:MAX_CONFLICTS]))
 
 
 def _facts(database: Database) -> Callable[[int], Facts]:

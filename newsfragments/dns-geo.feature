@@ -1,0 +1,1 @@
+`[place NAME]` says whose clients belong where: by network, country, continent or distance, with the database of `[site] geo`, which is swapped live when its file changes; ECS scopes are as wide as the answer allows.
