@@ -102,7 +102,7 @@ class Edge:
         """Make and check cookies by these secrets from now on, under the site's name of now."""
         self._cookies = cookies
         for front in self.fronts.values():
-            front.responder.cookies, front.responder.nsid = cookies, self._nsid()
+            front.responder.equip(cookies, self._nsid())
 
     def _nsid(self) -> bytes:
         return self.context.site_name.encode("ascii", "replace")

@@ -28,6 +28,15 @@ PLAIN_SIZE: Final = 512
 
 TCP_SIZE: Final = 65535
 
+SUBNET_AT: Final = 19
+"""Bytes of an OPT record whose first option is a client's subnet, up to the address: 11 of the
+record, 4 of the option's head, then family, source and scope."""
+
+_OPT_HEAD: Final = 11
+_SUBNET_OPTION: Final = b"\0\x08"
+_SCOPES: Final = tuple(bytes((scope,)) for scope in range(129))
+_PADDING: Final = {1: bytes(4), 2: bytes(16)}
+
 Fault = tuple[int, str]
 """An extended error and its text (RFC 8914)."""
 
@@ -53,9 +62,11 @@ class Envelope:
         self.plain = edns is None or (edns.cookie is None and edns.subnet is None)
         self.opt = self.make() if self.plain else b""
 
-    def faulty(self, fault: Fault) -> bytes:
-        """The OPT record of a plain one with the fault; there are few faults at a time, and when
-        there were many they are forgotten."""
+    def opt_for(self, fault: Fault | None) -> bytes:
+        """The OPT record of a plain one; there are few faults at a time, and when there were many
+        they are forgotten."""
+        if fault is None or not self.opt:
+            return self.opt
         opt = self._faulty.get(fault)
         if opt is None:
             if len(self._faulty) > 8:
@@ -83,3 +94,43 @@ class Envelope:
         if fault is not None:
             options += error_option(*fault)
         return opt_record(UDP_SIZE, rcode >> 4, do=edns.do, options=options)
+
+
+def is_subnet_alone(tail: bytes, edns: Edns | None) -> bool:
+    """Whether what stands behind a question, which was parsed, is an OPT record with a subnet of
+    whole bytes and no other option, so that `SubnetEnvelope` can answer all that differ from it in
+    the address alone."""
+    if edns is None or edns.version or edns.subnet is None or not edns.subnet.source:
+        return False
+    size = SUBNET_AT + edns.subnet.source // 8
+    return (
+        edns.subnet.source % 8 == 0
+        and len(tail) == size
+        and tail[_OPT_HEAD : _OPT_HEAD + 2] == _SUBNET_OPTION
+    )
+
+
+class SubnetEnvelope:
+    """For all queries of the same OPT record but for the client's address. `size`: bytes of that
+    record; `limit`: bytes of the whole answer."""
+
+    __slots__ = ("_head", "_padding", "_width", "limit", "size")
+
+    def __init__(self, edns: Edns, tail: bytes) -> None:
+        assert edns.subnet is not None
+        self.size = len(tail)
+        self.limit = min(edns.size, UDP_SIZE)
+        self._padding = _PADDING[edns.subnet.family]
+        self._width = len(self._padding)
+        address = len(tail) - SUBNET_AT
+        # All of our record up to the scope: the option's head, family and source are the query's.
+        whole = opt_record(UDP_SIZE, do=edns.do, options=tail[_OPT_HEAD:])
+        self._head = whole[: len(whole) - address - 1]
+
+    def address(self, tail: bytes) -> bytes:
+        """The client's, of 4 or 16 bytes."""
+        return (tail[SUBNET_AT:] + self._padding)[: self._width]
+
+    def opt(self, scope: int, tail: bytes) -> bytes:
+        """The OPT record of the answer."""
+        return self._head + _SCOPES[scope] + tail[SUBNET_AT:]

@@ -27,6 +27,9 @@ MAX_CONNECTIONS: Final = 1000
 MAX_PER_SOURCE: Final = 50
 """TCP connections from one address: RFC 7766 6.2.2 asks clients for one."""
 
+MAX_QUERY: Final = 4096
+"""Bytes of a query over UDP: what is longer is cut, and malformed then. NSD reads 2048."""
+
 
 class Front:
     """What comes in at one address and port, and goes to `responder`."""
@@ -45,11 +48,12 @@ class Front:
         self._most = min(MAX_CONNECTIONS, room.clients())
         self._context = context
         self._owner: Callable[[socket.socket, Any], None] = self._accepted
-        self._receiver = _receiver(responder, datagrams)
+        self._answer = responder.datagram
 
     def start(self) -> None:
         """Answer from now on."""
-        self.datagrams.received = self._receiver
+        self.datagrams.longest = MAX_QUERY
+        self.datagrams.answer = self._answer
         self.datagrams.start()
         self.listener.accepted = self._owner
         self.listener.start()
@@ -75,8 +79,8 @@ class Front:
     def stop(self) -> None:
         """Answer nothing any more, and end every connection."""
         self._stop_accepting()
-        if self.datagrams.received is self._receiver:
-            self.datagrams.received = None
+        if self.datagrams.answer == self._answer:
+            self.datagrams.answer = None
         for connection in list(self.connections):
             connection.transport.abortConnection()
 
@@ -111,16 +115,3 @@ class Front:
             drained, self._drained = self._drained, None
             drained.callback(None)
 
-
-def _receiver(
-    responder: Responder, port: DatagramPort
-) -> Callable[[bytes, Any, object], None]:
-    """What the UDP socket calls: one look-up and one send."""
-    answer_to, send = responder.datagram, port.send
-
-    def received(data: bytes, peer: Any, local: object) -> None:
-        answer = answer_to(data, peer[0])
-        if answer is not None:
-            send(answer, peer, local)
-
-    return received

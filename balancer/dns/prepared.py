@@ -12,13 +12,13 @@ from struct import pack
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from balancer.dns import codes
-from balancer.dns.reply import Body
+from balancer.dns.envelope import Envelope, Fault
+from balancer.dns.reply import Body, fit
 from balancer.dns.turns import ONLY, Order
+from balancer.dns.walk import HEADER
 
 if TYPE_CHECKING:
     from balancer.dns.served import Served
-
-Fault = tuple[int, str]
 
 MAX_ENTRIES: Final = 65536
 """Answers kept for one set of zones, of some 600 bytes: more names than a site has that are asked
@@ -64,6 +64,50 @@ class Variant:
         return pack("!5H", flags, 1, answers, authority, additional + HEADS[asked])
 
 
+class Ready:
+    """
+    The answer to one packet but for its first two bytes, and to all packets like it. `answer` is
+    all of it, or None if variants take turns, or if it is counted apart: call `turn` then.
+    """
+
+    __slots__ = ("_asked", "_envelope", "_made", "_question", "answer", "count", "entry")
+
+    def __init__(
+        self, asked: bytes, question: bytes, entry: Entry, envelope: Envelope
+    ) -> None:
+        self._asked = asked
+        self._question = question
+        self._envelope = envelope
+        self.entry = entry
+        self.count = entry.count
+        self._made: dict[int, bytes] = {}
+        self.answer: bytes | None = None
+        if len(entry.variants) == 1:
+            made, truncated = self._make(0)
+            self.answer = None if truncated else made
+
+    def turn(self) -> bytes:
+        """The answer that is due."""
+        at = self.entry.next()
+        answer = self._made.get(at)
+        if answer is None:
+            answer, truncated = self._make(at)
+            if truncated:
+                self.entry.zone.figures.truncated += 1
+            else:
+                self._made[at] = answer
+        return answer
+
+    def _make(self, at: int) -> tuple[bytes, bool]:
+        entry, envelope, question = self.entry, self._envelope, self._question
+        variant = entry.variants[at] or entry.vary(at)
+        opt = envelope.opt_for(entry.fault)
+        room = envelope.limit - HEADER - len(question) - len(opt)
+        if len(variant.wire) > room:
+            variant = Variant(fit(variant.body, room))
+        return b"".join((variant.head(self._asked), question, variant.wire, opt)), variant.body.tc
+
+
 class IsForClients(Protocol):
     """Chooses among answers by who asks."""
 
@@ -104,6 +148,11 @@ class Entry:
     def made_by(self, make: Callable[[int], Variant]) -> None:
         """Let `make` make the variants that are missing."""
         self._make = make
+
+    def variant(self) -> Variant:
+        """The variant whose turn it is."""
+        at = self.next()
+        return self.variants[at] or self.vary(at)
 
     def vary(self, at: int) -> Variant:
         """Make the variant at that place."""

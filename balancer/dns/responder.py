@@ -16,12 +16,19 @@ from attrs import define, frozen
 
 from balancer.dns import codes, names, tsig
 from balancer.dns.cookies import Cookies
-from balancer.dns.envelope import UDP_SIZE, Envelope, Fault
+from balancer.dns.envelope import (
+    SUBNET_AT,
+    UDP_SIZE,
+    Envelope,
+    Fault,
+    SubnetEnvelope,
+    is_subnet_alone,
+)
 from balancer.dns.keys import Key
 from balancer.dns.lookup import Shape, entry_of, entry_of_shape, shape_of
 from balancer.dns.options import opt_record
 from balancer.dns.pools import ANYBODY
-from balancer.dns.prepared import HEADS, Entries, Entry
+from balancer.dns.prepared import HEADS, Entries, Entry, Ready
 from balancer.dns.query import Malformed, Query, parse
 from balancer.dns.ratelimit import Verdict
 from balancer.dns.reply import Body, fit, message
@@ -31,6 +38,13 @@ from balancer.dns.walk import HEADER
 
 MAX_ENVELOPES: Final = 4096
 """Ways of asking that are remembered: as many resolvers with a cookie each."""
+
+MAX_SUBNETS: Final = 256
+"""Ways of asking for a subnet: families, prefix lengths and sizes of UDP that there are."""
+
+MAX_READY: Final = 16384
+"""Whole packets whose answers are at hand, some 300 bytes each; when there are more, all are
+forgotten and come again as they are asked."""
 
 LONGEST_TAIL: Final = 128
 """Bytes behind a question of a way of asking that is remembered: an OPT record with a cookie of 40
@@ -111,8 +125,15 @@ class Responder:
         self._shapes: Entries[Shape] = Entries()
         self._table = self._entries.table
         self._envelopes: dict[bytes, Envelope] = {b"": NO_OPT}
+        self._subnets: dict[bytes, SubnetEnvelope] = {}
+        self._ready: dict[bytes, Ready] = {}
 
     # What is served
+
+    def equip(self, cookies: Cookies, nsid: bytes) -> None:
+        """Use these from now on."""
+        self.cookies, self.nsid = cookies, nsid
+        self.renewed()
 
     def serve(self, zones: Iterable[Served]) -> None:
         """Answer for these zones from now on, and for no others."""
@@ -127,14 +148,17 @@ class Responder:
 
     def outdated(self, keys: Iterable[bytes]) -> None:
         """See `served.Watcher`."""
-        for name in keys:
-            self._entries.drop(name)
-            self._shapes.drop(name)
+        for key in keys:
+            self._entries.drop(key)
+            self._shapes.drop(key)
+        self._ready.clear()
 
     def renewed(self) -> None:
         """See `served.Watcher`."""
         self._entries.clear()
         self._shapes.clear()
+        self._ready.clear()
+        self._subnets.clear()
         self._envelopes = {b"": NO_OPT}
 
     def zone_of(self, key: bytes, qtype: int = codes.A) -> Served | None:
@@ -154,32 +178,71 @@ class Responder:
 
     def datagram(self, packet: bytes, peer: str) -> bytes | None:
         """The answer to a UDP packet from the address `peer`; None: there is none."""
+        ready = self._ready.get(packet[2:])
+        if ready is not None:
+            ready.count[0] += 1
+            return packet[:2] + (ready.answer or ready.turn())
         asked = packet[2:12]
         has_tail = HEADS.get(asked)
         if has_tail is None:
             return self._long(packet, peer)
         end = packet.find(b"\0", HEADER) + 5
-        question = packet[HEADER:end]
+        question, tail = packet[HEADER:end], packet[end:]
         entry = self._table.get(question) or self._table.get(question[:-4].lower() + question[-4:])
-        envelope = self._envelopes.get(packet[end:])
-        if entry is None or envelope is None or (envelope.edns is not None) is not has_tail:
+        if entry is None:
             return self._long(packet, peer)
+        envelope = self._envelopes.get(tail)
+        if envelope is None:
+            return self._for_subnet(packet, question, entry, peer)
+        if (envelope.edns is not None) is not has_tail:
+            return self._long(packet, peer)
+        if envelope.plain and entry.clients is None and not entry.zone.watched:
+            return self._keep(packet, question, entry, envelope)
         scope = 0
         if entry.clients is not None:
             entry, scope = self._for_client(entry, envelope, peer)
-        at = entry.next()
-        variant = entry.variants[at] or entry.vary(at)
         if envelope.plain:
-            fault = entry.fault
-            opt = envelope.opt if fault is None or not envelope.opt else envelope.faulty(fault)
+            opt = envelope.opt_for(entry.fault)
         else:
             opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
+        variant = entry.variant()
         wire = variant.wire
         if HEADER + len(question) + len(wire) + len(opt) > envelope.limit:
             return self._long(packet, peer)
         answer = b"".join((packet[:2], variant.head(asked), question, wire, opt))
         if entry.zone.watched:
             return self._watched(answer, entry, envelope, peer)
+        entry.count[0] += 1
+        return answer
+
+    def _keep(self, packet: bytes, question: bytes, entry: Entry, envelope: Envelope) -> bytes:
+        """The answer to a packet that asks in the usual way, kept for those like it."""
+        if len(self._ready) >= MAX_READY:
+            self._ready.clear()
+        ready = self._ready[packet[2:]] = Ready(packet[2:12], question, entry, envelope)
+        ready.count[0] += 1
+        return packet[:2] + (ready.answer or ready.turn())
+
+    def _for_subnet(
+        self, packet: bytes, question: bytes, entry: Entry, peer: str
+    ) -> bytes | None:
+        """The answer to a resolver that asks for a client's subnet, and nothing else by EDNS."""
+        asked, tail = packet[2:12], packet[HEADER + len(question) :]
+        subnet = self._subnets.get(tail[:SUBNET_AT])
+        if subnet is None or len(tail) != subnet.size or not HEADS[asked]:
+            return self._long(packet, peer)
+        scope = 0
+        if entry.clients is not None:
+            entry, scope = entry.clients.choose(subnet.address(tail))
+        variant = entry.variant()
+        opt = subnet.opt(scope, tail)
+        wire = variant.wire
+        size = HEADER + len(question) + len(wire) + len(opt)
+        if entry.fault is not None or size > subnet.limit:
+            return self._long(packet, peer)
+        answer = b"".join((packet[:2], variant.head(asked), question, wire, opt))
+        if entry.zone.watched:
+            return self._watched(answer, entry, NO_OPT, peer)
         entry.count[0] += 1
         return answer
 
@@ -274,6 +337,12 @@ class Responder:
         tail = packet[query.end :]
         if tcp or len(tail) > LONGEST_TAIL or not HEADS.get(packet[2:12]):
             return Envelope(query.edns, self.nsid, KEEPALIVE if tcp else None)
+        if is_subnet_alone(tail, query.edns):
+            if len(self._subnets) >= MAX_SUBNETS:
+                self._subnets.clear()
+            assert query.edns is not None
+            self._subnets[tail[:SUBNET_AT]] = SubnetEnvelope(query.edns, tail)
+            return Envelope(query.edns, self.nsid)
         envelopes = self._envelopes
         envelope = envelopes.get(tail)
         if envelope is None:
@@ -355,8 +424,7 @@ class Responder:
         scope = 0
         if entry.clients is not None:
             entry, scope = self._for_client(entry, envelope, peer)
-        at = entry.next()
-        body = (entry.variants[at] or entry.vary(at)).body
+        body = entry.variant().body
         opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
         room = envelope.limit - HEADER - len(question) - len(opt) - asked.spare
         if len(body.wire) > room:
