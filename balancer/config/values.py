@@ -60,7 +60,7 @@ _FACTORS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 _LARGEST: Final = 1024**4
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
+_NAME: Final = re.compile(r"\.|[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 _YES: Final = ("yes", "on", "true")
 _NO: Final = ("no", "off", "false")
 _LONGEST_PATH: Final = 4095  # PATH_MAX without its NUL
@@ -173,7 +173,8 @@ def or_off(parser: Callable[[str], T]) -> Callable[[str], T | None]:
 
 
 def name(text: str) -> str:
-    """The name of a section or a server: it is a metric label and a part of POOL/NAME."""
+    """The name of a section or a server: it is a metric label and a part of POOL/NAME. `.` alone
+    is one, too: the zone at the root of DNS has no other."""
     if _NAME.fullmatch(text) is None:
         raise Unreadable("a name of letters, digits, '.', '_' and '-'")
     return text

@@ -48,9 +48,9 @@ class Shape:
 
 def shape_of(served: Served, found: Found, key: bytes, qtype: int) -> Shape | None:
     """The shape of the question that found this; None: its name is there, and has its own entry."""
-    if found.wildcard is not None:
+    if found.wildcard is not None and served.zone.tree.get(key) is None:
         return Shape(found.wildcard, qtype, len(key))
-    if found.answers:
+    if found.answers or found.wildcard is not None:  # an alias that ends at a wildcard is there
         return None
     counted = qtype if qtype in MNEMONICS else 0
     if found.kind == "nxdomain":

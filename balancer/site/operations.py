@@ -229,12 +229,14 @@ class Operations:
 
 
 def _labels(name: str) -> list[str]:
-    """A domain name's labels, in lower case; dots at its end say nothing."""
-    return name.lower().rstrip(".").split(".")
+    """A domain name's labels, in lower case; dots at its end say nothing. The root has none."""
+    text = name.lower().rstrip(".")
+    return text.split(".") if text else []
 
 
 def _ends_with(labels: Sequence[str], end: Sequence[str]) -> bool:
-    return list(labels[-len(end) :]) == list(end)
+    rest = len(labels) - len(end)
+    return rest >= 0 and list(labels[rest:]) == list(end)
 
 
 def _unknown(expected: str, got: str, known: Sequence[str]) -> NoReturn:

@@ -108,9 +108,9 @@ class ValueTests(SynchronousTestCase):
 
     def test_name(self) -> None:
         """Names fit into POOL/NAME and metric labels."""
-        for text in ("a", "web-1", "example.test", "_x", "9"):
+        for text in ("a", "web-1", "example.test", "_x", "9", "."):
             self.assertEqual(values.name(text), text)
-        self.refused(values.name, "", "a/b", "-a", ".a", "a b", 'a"', "é", "a" * 254, "a\n")
+        self.refused(values.name, "", "..", "a/b", "-a", ".a", "a b", 'a"', "é", "a" * 254, "a\n")
 
     def test_path(self) -> None:
         """Paths stand as they are."""

@@ -15,9 +15,8 @@ LARGEST = 512
 CHANGES = (1, 1, 1, 1, 2, 2, 3, 6)
 """Changes to one sound query."""
 
-NAMES = (*[b"www"] * 6, b"big512", b"any", b"wild", b"sub", b"alias", b"chain1", b"ent",
-         b"b", b"a", b"*",
-         b"big4096", b"near", b"\x00", b"a" * 63, b"ns1", b"_tcp")
+NAMES = (*[b"www"] * 6, b"big512", b"any", b"wild", b"sub", b"alias", b"chain1", b"ent", b"b", b"a",
+         b"*", b"big4096", b"near", b"\x00", b"a" * 63, b"ns1", b"_tcp")
 TYPES = (*[1] * 12, 2, 5, 6, 12, 15, 16, 16, 28, 33, 43, 64, 65, 255, 257, 731)
 OPTIONS = (b"\x00\x03\x00\x00", b"\x00\x0a\x00\x08cookieco",
            b"\x00\x08\x00\x07\x00\x01\x18\x00\x01\x02\x03",

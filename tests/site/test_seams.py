@@ -372,6 +372,12 @@ class ExplainTests(SeamsTestCase):
             self.assertEqual(told["balancer"], f"dns:{zone}")
             self.assertEqual(told["asked"], {"name": asked, "type": "A", "from": "::1"})
 
+    def test_root(self) -> None:
+        """The root zone is for every name that no other zone has."""
+        text = "[dns .]\n[dns test]\n"
+        for asked, zone in {"www.test": "test", "www.example": ".", ".": "."}.items():
+            self.assertEqual(self.explain(text, asked)["balancer"], f"dns:{zone}")
+
     def test_no_zone(self) -> None:
         """A name in no zone is told the zones that there are."""
         error = self.assertRaises(NotDone, self.explain, "[dns a.test]\n", "a.example")
