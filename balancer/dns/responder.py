@@ -27,7 +27,7 @@ from balancer.dns.ratelimit import Verdict
 from balancer.dns.reply import Body, fit, message
 from balancer.dns.served import Served
 from balancer.dns.transfer import messages
-from balancer.dns.walk import HEADER
+from balancer.dns.walk import HEADER, skip_plain
 
 MAX_ENVELOPES: Final = 4096
 """Ways of asking that are remembered: as many resolvers with a cookie each."""
@@ -254,9 +254,7 @@ class Responder:
         asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp)
         if query.tsig is not None:
             return self._signed(packet, asked)
-        if tcp and query.qtype in (codes.AXFR, codes.IXFR):
-            return self._transfer(asked)
-        return self._answer(asked)
+        return self._transfer(asked) if _is_transfer(asked) else self._answer(asked)
 
     def _malformed(self, packet: bytes, malformed: Malformed) -> bytes | None:
         rcode = malformed.rcode
@@ -294,7 +292,7 @@ class Responder:
         asked.spare = tsig.room(verdict)
         if verdict.error:
             return tsig.sign(self._bare(asked, verdict.rcode), verdict, unix)
-        if asked.tcp and query.qtype in (codes.AXFR, codes.IXFR):
+        if _is_transfer(asked):
             return self._transfer(asked)
         answer = self._answer(asked)
         return None if answer is None else tsig.sign(answer, verdict, unix)
@@ -382,8 +380,15 @@ class Responder:
         return message(query.id, query.flags, asked.question, body, opt)
 
 
+def _is_transfer(asked: Asked) -> bool:
+    query = asked.query
+    if not asked.tcp or query.opcode or (query.edns is not None and query.edns.version):
+        return False
+    return query.qtype in (codes.AXFR, codes.IXFR)
+
+
 def _slipped(answer: bytes) -> bytes:
     """The same without records, and truncated: who really asks comes again by TCP."""
-    end = answer.find(b"\0", HEADER) + 5
+    end = skip_plain(answer, HEADER) + 4
     flags = int.from_bytes(answer[2:4], "big") & ~codes.AA | codes.TC
     return answer[:2] + pack("!5H", flags, 1, 0, 0, 0) + answer[HEADER:end]
