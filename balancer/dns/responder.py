@@ -80,13 +80,15 @@ class World:
 
 @define
 class Asked:
-    """A query that takes the long way: `spare` bytes of the answer are its signature's."""
+    """A query that takes the long way: `spare` bytes of the answer are its signature's, `turn` is
+    the variant's that was found too long for the short way."""
 
     query: Query
     question: bytes
     envelope: Envelope
     peer: str
     tcp: bool
+    turn: int | None = None
     verdict: tsig.Verdict | None = None
     spare: int = 0
 
@@ -176,7 +178,7 @@ class Responder:
             opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
         wire = variant.wire
         if HEADER + len(question) + len(wire) + len(opt) > envelope.limit:
-            return self._long(packet, peer)
+            return self._long(packet, peer, at)
         answer = b"".join((packet[:2], variant.head(asked), question, wire, opt))
         if entry.zone.watched:
             return self._watched(answer, entry, envelope, peer)
@@ -217,7 +219,7 @@ class Responder:
                 return None
             if verdict is Verdict.SLIP:
                 figures.slipped += 1
-                return _slipped(answer)
+                return _slipped(answer, envelope.make(None, self._cookie(envelope, peer)))
         entry.count[0] += 1
         if zone.log is not None:
             zone.log(peer, answer, "udp")
@@ -237,13 +239,13 @@ class Responder:
         """The answer to a message that came over TCP; the messages one by one, for a transfer."""
         return self._parsed(packet, peer, tcp=True)
 
-    def _long(self, packet: bytes, peer: str) -> bytes | None:
-        answer = self._parsed(packet, peer)
+    def _long(self, packet: bytes, peer: str, turn: int | None = None) -> bytes | None:
+        answer = self._parsed(packet, peer, turn=turn)
         assert answer is None or isinstance(answer, bytes)  # transfers are TCP's
         return answer
 
     def _parsed(
-        self, packet: bytes, peer: str, tcp: bool = False
+        self, packet: bytes, peer: str, tcp: bool = False, turn: int | None = None
     ) -> bytes | Iterator[bytes] | None:
         self.counts.packets += 1
         try:
@@ -251,7 +253,7 @@ class Responder:
         except Malformed as malformed:
             return self._malformed(packet, malformed)
         envelope = self._envelope(packet, query, tcp)
-        asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp)
+        asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp, turn)
         if query.tsig is not None:
             return self._signed(packet, asked)
         return self._transfer(asked) if _is_transfer(asked) else self._answer(asked)
@@ -291,11 +293,20 @@ class Responder:
         asked.verdict = verdict
         asked.spare = tsig.room(verdict)
         if verdict.error:
-            return tsig.sign(self._bare(asked, verdict.rcode), verdict, unix)
+            return self._sealed(asked, self._bare(asked, verdict.rcode), unix)
         if _is_transfer(asked):
             return self._transfer(asked)
         answer = self._answer(asked)
-        return None if answer is None else tsig.sign(answer, verdict, unix)
+        return None if answer is None else self._sealed(asked, answer, unix)
+
+    def _sealed(self, asked: Asked, answer: bytes, unix: int) -> bytes:
+        """The answer with its signature, if that leaves it as short as it must be."""
+        assert asked.verdict is not None
+        signed = tsig.sign(answer, asked.verdict, unix)
+        if len(signed) <= asked.envelope.limit:
+            return signed
+        asked.spare = 0
+        return self._bare(asked, codes.FORMERR)
 
     def _transfer(self, asked: Asked) -> bytes | Iterator[bytes]:
         """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already."""
@@ -353,9 +364,9 @@ class Responder:
         scope = 0
         if entry.clients is not None:
             entry, scope = self._for_client(entry, envelope, peer)
-        at = entry.next()
+        at = entry.next() if asked.turn is None else asked.turn
         body = (entry.variants[at] or entry.vary(at)).body
-        opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
+        opt = self._opt(asked, entry.fault, scope)
         room = envelope.limit - HEADER - len(question) - len(opt) - asked.spare
         if len(body.wire) > room:
             body = fit(body, room)
@@ -370,12 +381,21 @@ class Responder:
             zone.log(peer, answer, "tcp")
         return answer
 
+    def _opt(self, asked: Asked, fault: Fault | None, scope: int = 0, rcode: int = 0) -> bytes:
+        """The OPT record; without what is only of interest where it would take too much room."""
+        envelope = asked.envelope
+        cookie = self._cookie(envelope, asked.peer)
+        opt = envelope.make(fault, cookie, scope, rcode)
+        if HEADER + len(asked.question) + len(opt) + asked.spare > envelope.limit:
+            brief = Envelope(envelope.edns, b"", envelope.keepalive)
+            opt = brief.make(None, cookie, scope, rcode)
+        return opt
+
     def _bare(self, asked: Asked, rcode: int, fault: Fault | None = None) -> bytes:
         """An answer without records, and without any zone's say."""
-        query, envelope = asked.query, asked.envelope
+        query = asked.query
         self.counts.bare(rcode)
-        cookie = b"" if rcode == codes.BADVERS else self._cookie(envelope, asked.peer)
-        opt = envelope.make(fault, cookie, 0, rcode)
+        opt = self._opt(asked, fault, rcode=rcode)
         body = Body(b"", _NOTHING, rcode, False)
         return message(query.id, query.flags, asked.question, body, opt)
 
@@ -387,8 +407,8 @@ def _is_transfer(asked: Asked) -> bool:
     return query.qtype in (codes.AXFR, codes.IXFR)
 
 
-def _slipped(answer: bytes) -> bytes:
+def _slipped(answer: bytes, opt: bytes) -> bytes:
     """The same without records, and truncated: who really asks comes again by TCP."""
     end = skip_plain(answer, HEADER) + 4
     flags = int.from_bytes(answer[2:4], "big") & ~codes.AA | codes.TC
-    return answer[:2] + pack("!5H", flags, 1, 0, 0, 0) + answer[HEADER:end]
+    return answer[:2] + pack("!5H", flags, 1, 0, 0, bool(opt)) + answer[HEADER:end] + opt
