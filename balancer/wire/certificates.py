@@ -114,6 +114,12 @@ class NamedSocket(ssl.SSLSocket):
 
     server_name: str | None = None
 
+    def settimeout(self, value: float | None) -> None:
+        """As ever, but for free where it is so already: `ssl` sets after each step of a handshake
+        what was set before, by a system call."""
+        if value != self.gettimeout():
+            super().settimeout(value)
+
 
 def load(path: str | Path, now: datetime | None = None) -> Certificates:
     """What `loading` loads, at once."""
