@@ -49,7 +49,8 @@ class RequestHead:
     CRLF.
 
     `mark`: in a head that the short way took, the offset in both `raw` and `out` at which the
-    target ends; else 0. `quotes` is the log's: what it says of the fields, as long as they stay.
+    target ends; else 0. `quotes` and `said` are the log's: what it says of the fields and of the
+    request line, as long as they stay.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class RequestHead:
         "out",
         "quotes",
         "raw",
+        "said",
         "target",
         "upgrade",
     )
@@ -102,6 +104,7 @@ class RequestHead:
         self.upgrade = upgrade
         self.mark = mark
         self.quotes: bytes | None = None
+        self.said: bytes | None = None
         self._asked = self._block = b""
         self._rest: bytes | None = None
 
@@ -136,6 +139,7 @@ class RequestHead:
                 return False
             self.method, self.target = found.groups()
             asked = self._asked = found[0]
+            self.said = None
         self.raw = data
         self.end = end
         rest = self._rest

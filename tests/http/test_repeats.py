@@ -58,7 +58,7 @@ def facts(head: Any) -> Any:
     """All that a head says."""
     if not isinstance(head, RequestHead):
         return str(head)
-    names = {*RequestHead.__slots__} - {"_asked", "_block", "_rest", "quotes", "mark"}
+    names = {*RequestHead.__slots__} - {"_asked", "_block", "_rest", "quotes", "said", "mark"}
     said = {name: getattr(head, name) for name in names}
     return said, head.field(b"cookie"), head.cookie(b"c"), head.query(b"a"), head.path, head.line
 
