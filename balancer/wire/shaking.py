@@ -60,9 +60,10 @@ class Shaking(Stream):
         #: Whether an earlier session spared the full handshake.
         self.session_reused = False
 
-    def start(self) -> None:
+    def start(self, prompt: bool = False) -> None:
         """Begin the handshake; the client's side speaks first."""
-        self.setTcpNoDelay(True)
+        if not prompt:
+            self.setTcpNoDelay(True)
         self._start_reading()
         if not self._tls.server_side:
             self.shake()
