@@ -54,7 +54,7 @@ class Listener:
         self.address = address
         self.accepted_total = 0
         self.refused_total = 0
-        #: Whether connections come with TCP_NODELAY, and need not be told each (see `Stream.start`).
+        #: Whether connections come with TCP_NODELAY set (see `Stream.start`).
         self.prompt = False
         self._accepted: Callable[[socket.socket, Any], None] | None = None
         self._started = False
