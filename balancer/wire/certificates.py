@@ -181,6 +181,8 @@ def _context_of(pair: Pair, alpn: Sequence[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # Set by Python 3.11.2: an end without close_notify would be as good as one with it.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_ciphers(CIPHERS)
     context.num_tickets = TICKETS
     try:
