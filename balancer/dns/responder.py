@@ -26,7 +26,7 @@ from balancer.dns.query import Malformed, Query, parse
 from balancer.dns.ratelimit import Verdict
 from balancer.dns.reply import Body, fit, message
 from balancer.dns.served import Served
-from balancer.dns.transfer import messages
+from balancer.dns.transfer import Reply
 from balancer.dns.walk import HEADER
 
 MAX_ENVELOPES: Final = 4096
@@ -46,7 +46,7 @@ _NOT_OURS: Final = (codes.NOT_AUTHORITATIVE, "no zone of this server has the nam
 NO_DATA: Final[Mapping[int, int]] = {
     **dict.fromkeys(range(128, 255), codes.NOTIMP),
     **dict.fromkeys((0, codes.OPT, codes.TSIG), codes.FORMERR),
-    **dict.fromkeys((codes.AXFR, codes.IXFR), codes.REFUSED),
+    codes.AXFR: codes.REFUSED,
 }
 """Types that stand for something else than data at a name (RFC 6895 3.1), and what is answered to
 them over UDP. ANY has data."""
@@ -89,6 +89,14 @@ class Asked:
     tcp: bool
     verdict: tsig.Verdict | None = None
     spare: int = 0
+
+    @property
+    def transfer(self) -> bool:
+        """Whether it asks for a whole zone; AXFR does over TCP only (RFC 5936 4.2)."""
+        query = self.query
+        if query.opcode or query.edns is not None and query.edns.version:
+            return False
+        return query.qtype == codes.IXFR or self.tcp and query.qtype == codes.AXFR
 
 
 class Responder:
@@ -254,7 +262,7 @@ class Responder:
         asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp)
         if query.tsig is not None:
             return self._signed(packet, asked)
-        if tcp and query.qtype in (codes.AXFR, codes.IXFR):
+        if asked.transfer:
             return self._transfer(asked)
         return self._answer(asked)
 
@@ -294,13 +302,14 @@ class Responder:
         asked.spare = tsig.room(verdict)
         if verdict.error:
             return tsig.sign(self._bare(asked, verdict.rcode), verdict, unix)
-        if asked.tcp and query.qtype in (codes.AXFR, codes.IXFR):
+        if asked.transfer:
             return self._transfer(asked)
         answer = self._answer(asked)
         return None if answer is None else tsig.sign(answer, verdict, unix)
 
     def _transfer(self, asked: Asked) -> bytes | Iterator[bytes]:
-        """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already."""
+        """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already or
+        asks over UDP."""
         query, verdict = asked.query, asked.verdict
         served = self._zones.get(query.key)
         key = None if verdict is None or verdict.key is None else verdict.key.name
@@ -309,9 +318,14 @@ class Responder:
         elif not served.transfer.allows(self._packed(asked.peer), key):
             rcode = codes.REFUSED
         else:
-            served.figures.transfers += 1
             signing = None if verdict is None else tsig.Signing(verdict)
-            return messages(query, served.zone, signing, self._unix)
+            opt = asked.envelope.make(None, self._cookie(asked.envelope, asked.peer))
+            reply = Reply(query, opt, signing, self._unix)
+            if not asked.tcp:
+                served.figures.answer(query.qtype, codes.NOERROR)[0] += 1
+                return reply.soa(served.zone, asked.envelope.limit - asked.spare)
+            served.figures.transfers += 1
+            return reply.messages(served.zone)
         answer = self._bare(asked, rcode)
         return answer if verdict is None else tsig.sign(answer, verdict, int(self._unix()))
 
