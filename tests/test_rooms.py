@@ -48,7 +48,9 @@ GLUE_MODULES = {
     "balancer.dns.front",
     "balancer.dns.loading",
     "balancer.dns.metrics",
+    "balancer.dns.primary",
     "balancer.dns.secrets",
+    "balancer.dns.telling",
 }
 
 # A core gets bytes and `now`, and asks nobody.

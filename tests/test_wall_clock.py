@@ -18,6 +18,7 @@ READS_WALL = {
     "check/service.py": "when a check was made, for people",
     "demo/answers.py": "the Date field",
     "dns/edge.py": "the dates of cookies and signatures, which all servers share",
+    "dns/primary.py": "the first serial of a zone, and the dates of signatures",
     "dns/service.py": "the log's dates",
     "http/service.py": "the Date field and the log's dates",
     "relay/tcp/service.py": "the log's dates",

@@ -20,7 +20,7 @@ from balancer.dns.prepared import Entry
 from balancer.dns.query import Malformed, Query, parse
 from balancer.dns.ratelimit import Verdict
 from balancer.dns.reply import Body, fit, message
-from balancer.dns.transfer import messages
+from balancer.dns.transfer import Reply
 from balancer.dns.walk import HEADER, skip_plain
 
 _NOTHING: Final = (0, 0, 0)
@@ -29,7 +29,7 @@ _NOT_OURS: Final = (codes.NOT_AUTHORITATIVE, "no zone of this server has the nam
 NO_DATA: Final[Mapping[int, int]] = {
     **dict.fromkeys(range(128, 255), codes.NOTIMP),
     **dict.fromkeys((0, codes.OPT, codes.TSIG), codes.FORMERR),
-    **dict.fromkeys((codes.AXFR, codes.IXFR), codes.REFUSED),
+    codes.AXFR: codes.REFUSED,
 }
 """Types that stand for something else than data at a name (RFC 6895 3.1), and what is answered to
 them over UDP. ANY has data."""
@@ -64,6 +64,14 @@ class Asked:
     verdict: tsig.Verdict | None = None
     spare: int = 0
 
+    @property
+    def transfer(self) -> bool:
+        """Whether it asks for a whole zone; AXFR does over TCP only (RFC 5936 4.2)."""
+        query = self.query
+        if query.opcode or (query.edns is not None and query.edns.version):
+            return False
+        return query.qtype == codes.IXFR or (self.tcp and query.qtype == codes.AXFR)
+
 
 class Answering(Kept):
     """Answers whatever comes."""
@@ -93,7 +101,7 @@ class Answering(Kept):
         asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp, turn)
         if query.tsig is not None:
             return self._signed(packet, asked)
-        return self._transfer(asked) if _is_transfer(asked) else self._answer(asked)
+        return self._transfer(asked) if asked.transfer else self._answer(asked)
 
     def _malformed(self, packet: bytes, malformed: Malformed) -> bytes | None:
         rcode = malformed.rcode
@@ -115,7 +123,7 @@ class Answering(Kept):
         asked.spare = tsig.room(verdict)
         if verdict.error:
             return self._sealed(asked, self._bare(asked, verdict.rcode), unix)
-        if _is_transfer(asked):
+        if asked.transfer:
             return self._transfer(asked)
         answer = self._answer(asked)
         return None if answer is None else self._sealed(asked, answer, unix)
@@ -130,7 +138,8 @@ class Answering(Kept):
         return self._bare(asked, codes.FORMERR)
 
     def _transfer(self, asked: Asked) -> bytes | Iterator[bytes]:
-        """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already."""
+        """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already or
+        asks over UDP."""
         query, verdict = asked.query, asked.verdict
         served = self._zones.get(query.key)
         key = None if verdict is None or verdict.key is None else verdict.key.name
@@ -139,9 +148,13 @@ class Answering(Kept):
         elif not served.transfer.allows(self._packed(asked.peer), key):
             rcode = codes.REFUSED
         else:
-            served.figures.transfers += 1
             signing = None if verdict is None else tsig.Signing(verdict)
-            return messages(query, served.zone, signing, self._unix)
+            reply = Reply(query, self._opt(asked, None), signing, self._unix)
+            if not asked.tcp:
+                served.figures.answer(query.qtype, codes.NOERROR)[0] += 1
+                return reply.soa(served.zone, asked.envelope.limit - asked.spare)
+            served.figures.transfers += 1
+            return reply.messages(served.zone)
         answer = self._bare(asked, rcode)
         return answer if verdict is None else tsig.sign(answer, verdict, int(self._unix()))
 
@@ -251,13 +264,6 @@ class Answering(Kept):
             return False
         verdict = self.cookies.check(edns.cookie, self._packed(peer), int(self._unix()))
         return verdict in ("good", "renew")
-
-
-def _is_transfer(asked: Asked) -> bool:
-    query = asked.query
-    if not asked.tcp or query.opcode or (query.edns is not None and query.edns.version):
-        return False
-    return query.qtype in (codes.AXFR, codes.IXFR)
 
 
 def _slipped(answer: bytes, opt: bytes) -> bytes:

@@ -17,7 +17,7 @@ from balancer.dns import codes, names
 from balancer.dns.cookies import Cookies
 from balancer.dns.envelope import SUBNET_AT, Envelope, SubnetEnvelope, is_subnet_alone
 from balancer.dns.keys import Key
-from balancer.dns.lookup import Shape, entry_of, entry_of_shape, shape_of
+from balancer.dns.lookup import Shape, entry_of, entry_of_shape, follows, shape_of
 from balancer.dns.pools import ANYBODY
 from balancer.dns.prepared import HEADS, Entries, Entry, Ready
 from balancer.dns.query import Query
@@ -131,12 +131,12 @@ class Kept:
         shape = shape_of(served, found, key, qtype)
         if shape is None:
             entry = entry_of(served, found, key, qtype)
-            self._entries.keep(question, entry, found.follows)
+            self._entries.keep(question, entry, follows(served, found))
             return entry
         entry = self._shapes.table.get(shape)
         if entry is None:
             entry = entry_of_shape(served, found, shape)
-            self._shapes.keep(shape, entry, found.follows)
+            self._shapes.keep(shape, entry, follows(served, found))
         return entry
 
     def _envelope(self, packet: bytes, query: Query, tcp: bool) -> Envelope:

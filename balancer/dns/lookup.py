@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from balancer.dns import ratelimit
-from balancer.dns.codes import MNEMONICS, SERVFAIL
+from balancer.dns.codes import MNEMONICS, SERVFAIL, SOA
 from balancer.dns.geo.prefixes import Scopes
 from balancer.dns.pools import ANYBODY, Asker, PoolName
 from balancer.dns.prepared import Entry, Variant
 from balancer.dns.reply import Body, TooLong, render
-from balancer.dns.served import Served
+from balancer.dns.served import SERIAL, Served
 from balancer.dns.zone import Found
 
 if TYPE_CHECKING:
@@ -58,6 +58,13 @@ def shape_of(served: Served, found: Found, key: bytes, qtype: int) -> Shape | No
     if found.kind == "referral" and found.authority[0].name != key:
         return Shape(found.authority[0].name, counted, len(key))
     return None
+
+
+def follows(served: Served, found: Found) -> tuple[bytes, ...]:
+    """What the answer depends on: names that follow pools, and the serial."""
+    if served.grows and any(each.type == SOA for each in (*found.authority, *found.answers)):
+        return (*found.follows, SERIAL)
+    return found.follows
 
 
 def entry_of_shape(served: Served, found: Found, shape: Shape) -> Entry:

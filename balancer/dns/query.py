@@ -17,7 +17,7 @@ from balancer.dns import codes
 from balancer.dns.options import BadOptions, Edns, read_options
 from balancer.dns.walk import HEADER, Malformed, read_name, skip_name, skip_plain
 
-__all__ = ["MAX_RECORDS", "Malformed", "Query", "TsigRecord", "parse"]
+__all__ = ["MAX_RECORDS", "Malformed", "Query", "TsigRecord", "parse", "signature"]
 
 MAX_RECORDS: Final = 16
 """Records that a query may bring besides its question. Real ones bring an SOA (IXFR, NOTIFY), an
@@ -210,3 +210,27 @@ def _tsig(packet: bytes, start: int, at: int, end: int) -> TsigRecord:
         start, read_name(packet, start).lower(), name, high << 32 | low, fudge, mac,
         id, error, packet[at:end],
     )
+
+
+def signature(packet: bytes) -> TsigRecord | None:
+    """The TSIG record of an answer with one question, None if it has none: it is the last of all
+    (RFC 8945 5.1). Raises `Malformed`."""
+    try:
+        _, _, questions, *counts = _HEADER.unpack_from(packet)
+        total = sum(counts)
+        if questions != 1 or total > MAX_RECORDS:
+            raise Malformed(f"expected 1 question and few records, came {questions} and {total}")
+        found, at = None, skip_plain(packet, HEADER) + 4
+        for index in range(total):
+            start, at = at, skip_name(packet, at)
+            kind, _, _, length = _RECORD.unpack_from(packet, at)
+            at += 10 + length
+            if kind == codes.TSIG:
+                if index != total - 1 or not counts[2]:
+                    raise Malformed("a TSIG record out of its place")
+                found = _tsig(packet, start, at - length, at)
+        if at != len(packet):
+            raise Malformed("the packet ends elsewhere than its last record")
+        return found
+    except (IndexError, struct.error):
+        raise Malformed("the packet ends too soon") from None

@@ -82,7 +82,7 @@ class Responder(Answering):
         if at != end - 1 or packet[at]:
             return None
         qtype, qclass = unpack_from("!HH", packet, end)
-        if qclass != codes.IN or qtype in NO_DATA:
+        if qclass != codes.IN or qtype in NO_DATA or qtype == codes.IXFR:
             return None
         key = question[:-4].lower()
         served = self.zone_of(key, qtype)

@@ -8,7 +8,7 @@ answers are outdated by it; who has made answers of it (`prepared`) drops those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from balancer.dns.figures import Figures
 from balancer.dns.keys import Key
@@ -24,20 +24,25 @@ LogLine = Callable[[str, bytes, str], None]
 """Takes the client's address, the answer, and `udp` or `tcp`."""
 
 
+SERIAL: Final = b""
+"""Stands among the keys of names that an answer follows for the zone's serial, which is in it."""
+
+
 class Watcher(Protocol):
     """Who keeps answers of a zone."""
 
     def outdated(self, keys: Iterable[bytes]) -> None:
-        """Answers that follow the names of these keys hold no more."""
+        """Answers that follow the names of these keys, or `SERIAL`, hold no more."""
 
     def renewed(self) -> None:
         """No answer of before holds."""
 
 
 class Served:
-    """The zone `key` (its apex, in lower case)."""
+    """The zone `key` (its apex, in lower case). `grows`: its serial may change without anything
+    else, so that answers which bear it follow `SERIAL`."""
 
-    __slots__ = ("__weakref__", "figures", "key", "keys", "limit", "log", "names", "pools",
+    __slots__ = ("__weakref__", "figures", "grows", "key", "keys", "limit", "log", "names", "pools",
                  "territory", "transfer", "watched", "watchers", "zone")
 
     def __init__(self, key: bytes, zone: Zone) -> None:
@@ -51,6 +56,7 @@ class Served:
         self.transfer: Access | None = None
         self.keys: Mapping[bytes, Key] = {}
         self.watched = False
+        self.grows = False
         self.figures = Figures()
         self.watchers: list[Watcher] = []
 
@@ -63,6 +69,11 @@ class Served:
             self.pools.setdefault(name.pool.name, []).append(key)
         for watcher in self.watchers:
             watcher.renewed()
+
+    def number(self, serial: int) -> None:
+        """This is its serial from now on."""
+        self.zone = self.zone.with_serial(serial)
+        self._outdate((SERIAL,))
 
     def watch(self, limit: RateLimit | None, log: LogLine | None) -> None:
         """Limit and log what goes out."""

@@ -27,11 +27,12 @@ from balancer.dns.loading import Loader
 from balancer.dns.log import writer
 from balancer.dns.names import BadName, from_text, to_text
 from balancer.dns.pools import PoolName
+from balancer.dns.primary import Primary
 from balancer.dns.ratelimit import RateLimit
+from balancer.dns.serials import Written
 from balancer.dns.served import Served
 from balancer.dns.settings import AnswerLine, DnsSettings
 from balancer.dns.svcb import Service as HttpsService
-from balancer.dns.transfer import Access
 from balancer.dns.tree import RRset, Tree
 from balancer.dns.zone import BadZone, Zone, apex
 from balancer.interfaces import (
@@ -59,6 +60,7 @@ class Prepared:
     balancer: DnsBalancer
     settings: DnsSettings
     zone: Zone
+    written: Written
     names: Mapping[bytes, PoolName]
     territory: Territory
     cookies: Cookies
@@ -84,6 +86,7 @@ class DnsBalancer(Service):
         self._edge = edge_of(context)
         self._settings: DnsSettings | None = None
         self._loader: Loader | None = None
+        self._primary: Primary | None = None
         self._served: Served | None = None
         self._told_by: list[INamedServers | IEndpoints] = []
         self._draining = False
@@ -100,6 +103,7 @@ class DnsBalancer(Service):
         key = self._key()
         if self._loader is None:
             self._loader = Loader(self.section, key)
+            self._primary = Primary(self.section, key, self._context)
         keys = self._keys(settings)
         cookies = secrets.cookies(self._context.state, settings.cookie_secret_file)
         log_file = self._log_file(settings)
@@ -111,7 +115,8 @@ class DnsBalancer(Service):
         territory = yield from self._edge.atlas.preparing(
             self._context.sections("place"), self._context.geo
         )
-        return Prepared(self, settings, zone, names, territory, cookies, keys, log_file)
+        written = self._loader.written
+        return Prepared(self, settings, zone, written, names, territory, cookies, keys, log_file)
 
     def _key(self) -> bytes:
         try:
@@ -203,11 +208,13 @@ class DnsBalancer(Service):
         served = self._served
         if served is None:
             served = self._served = Served(prepared.zone.origin, prepared.zone)
-        served.keys, served.transfer = prepared.keys, _access(settings)
+        served.keys = prepared.keys
         served.territory = prepared.territory
         served.watch(_limit(settings, served.limit), self._log_line(prepared.log_file))
         before = served.zone.tree
         served.renew(prepared.zone, prepared.names)
+        assert self._primary is not None  # made when they were prepared
+        self._primary.take(served, settings, prepared.written)
         if before is not prepared.zone.tree:
             # At once a million names take 0.4 s.
             in_slices(self._context.reactor, before.forgetting())
@@ -253,8 +260,9 @@ class DnsBalancer(Service):
     def startService(self) -> None:
         """Begin to answer."""
         super().startService()
-        if self._served is not None:
+        if self._served is not None and self._primary is not None:
             self._edge.start(self._served)
+            self._primary.start()
 
     def drain(self) -> Deferred[None]:
         """Take no new connections where no other zone is served, and fire when none is left.
@@ -269,14 +277,15 @@ class DnsBalancer(Service):
         )
         return drained
 
-    def stopService(self) -> None:
-        """Answer no more."""
+    def stopService(self) -> Deferred[None]:
+        """Answer no more; fires when what must survive is written."""
         super().stopService()
         for each in self._told_by:
             each.unchanged(self._others_changed)
         self._told_by = []
         if self._served is not None:
             self._edge.leave(self._served)
+        return succeed(None) if self._primary is None else self._primary.stop()
 
     # -- what it tells
 
@@ -289,8 +298,8 @@ class DnsBalancer(Service):
 
     def status(self) -> Mapping[str, Any]:
         """For `/api/status`."""
-        served, loader = self._served, self._loader
-        if served is None or loader is None:
+        served, loader, primary = self._served, self._loader, self._primary
+        if served is None or loader is None or primary is None:
             return {"kind": "dns"}
         return {
             "kind": "dns",
@@ -309,14 +318,17 @@ class DnsBalancer(Service):
             },
             "warnings": list(loader.warnings[:SHOWN_WARNINGS]),
             "places": self._edge.atlas.status(),
+            **primary.status(),
             **metrics.status(served.figures, self._edge.of(served)),
         }
 
     def metrics(self) -> Sequence[Metric]:
         """For `/metrics`."""
-        if self._served is None:
+        served, primary = self._served, self._primary
+        if served is None or primary is None:
             return ()
-        return metrics.metrics(self.section, self._served.figures, self._edge.of(self._served))
+        found = metrics.metrics(self.section, served.figures, self._edge.of(served))
+        return (*found, *primary.metrics())
 
 
 SHOWN_WARNINGS = 20
@@ -330,15 +342,6 @@ def _scope(fronts: Sequence[Any], served: Served, key: bytes, qtype: int, addres
         if entry.clients is not None:
             return int(entry.clients.choose(address)[1])
     return 0
-
-
-def _access(settings: DnsSettings) -> Access | None:
-    lines = tuple(
-        (line.networks, from_text(line.key) if line.key else None)
-        for line in settings.transfer
-        if line is not None
-    )
-    return Access(lines) if lines else None
 
 
 def _limit(settings: DnsSettings, before: RateLimit | None) -> RateLimit | None:

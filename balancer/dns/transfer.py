@@ -15,7 +15,7 @@ from attrs import frozen
 from balancer.dns import codes, tsig
 from balancer.dns.query import Query
 from balancer.dns.records import Record
-from balancer.dns.reply import MAX_MESSAGE, Body, TooLong, message, render
+from balancer.dns.reply import MAX_MESSAGE, Body, TooLong, fit, message, render
 from balancer.dns.walk import HEADER
 from balancer.dns.zone import Zone
 
@@ -52,45 +52,58 @@ def _holds(network: IPv4Network | IPv6Network, number: int, bits: int) -> bool:
     return number >> shift == int(network.network_address) >> shift
 
 
-def messages(
-    query: Query, zone: Zone, signing: tsig.Signing | None, unix: Callable[[], float]
-) -> Iterator[bytes]:
-    """
-    The messages of a transfer, one at a time, signed if the query was. An IXFR gets the whole zone
-    too (RFC 1995 4), or nothing but the SOA if the asker has that already.
+@frozen
+class Reply:
+    """What the messages that answer one query have in common: its OPT record (empty without EDNS),
+    who signs them, and the seconds since 1970."""
 
-    The zone as it is now is sent, whatever becomes of it meanwhile: it never changes; what pools
-    answer is what they do while the first message is made.
-    A record that fits into no message ends it with SERVFAIL, for the other side to know that this
-    is not all.
-    """
-    soa = Record(zone.origin, codes.SOA, zone.soa.ttl, zone.soa.datas[0])
-    if query.qtype == codes.IXFR and query.ixfr_serial == zone.serial:
-        batches: Iterator[list[Record]] = iter(([soa],))
-    else:
-        batches = _batches(soa, zone.records())
-    return _laid_out(query, batches, signing, unix)
+    query: Query
+    opt: bytes
+    signing: tsig.Signing | None
+    unix: Callable[[], float]
 
+    def messages(self, zone: Zone) -> Iterator[bytes]:
+        """
+        Those of a transfer, one at a time. An IXFR gets the whole zone too (RFC 1995 4), or nothing
+        but the SOA if the asker has that already.
 
-def _laid_out(
-    query: Query,
-    batches: Iterator[list[Record]],
-    signing: tsig.Signing | None,
-    unix: Callable[[], float],
-) -> Iterator[bytes]:
-    room = MAX_MESSAGE - (0 if signing is None else signing.room)
-    question = query.name + query.qtype.to_bytes(2, "big") + query.qclass.to_bytes(2, "big")
-    for records in batches:
-        try:
-            body = render(query.key, records)
-        except TooLong:
-            body = _FAILED
-        if HEADER + len(question) + len(body.wire) > room:
-            body = _FAILED
-        whole = message(query.id, query.flags, question, body)
-        yield whole if signing is None else signing.sign(whole, int(unix()))
-        if body is _FAILED:
+        The zone as it is now is sent, whatever becomes of it meanwhile: it never changes; what
+        pools answer is what they do while the first message is made. A record that fits into no
+        message ends it with SERVFAIL, for the other side to know that this is not all.
+        """
+        if self.query.qtype == codes.IXFR and self.query.ixfr_serial == zone.serial:
+            yield self._message(render(self.query.key, [_soa(zone)]))
             return
+        for records in _batches(_soa(zone), zone.records()):
+            body = self._laid_out(records)
+            yield self._message(body)
+            if body is _FAILED:
+                return
+
+    def _laid_out(self, records: list[Record]) -> Body:
+        around = HEADER + len(self.query.name) + 4 + len(self.opt)
+        around += 0 if self.signing is None else self.signing.room
+        try:
+            body = render(self.query.key, records)
+        except TooLong:
+            return _FAILED
+        return body if around + len(body.wire) <= MAX_MESSAGE else _FAILED
+
+    def soa(self, zone: Zone, size: int) -> bytes:
+        """The SOA alone, in at most `size` bytes: over UDP, who has another serial comes again by
+        TCP (RFC 1995 2)."""
+        room = size - HEADER - len(self.query.name) - 4 - len(self.opt)
+        return self._message(fit(render(self.query.key, [_soa(zone)]), room))
+
+    def _message(self, body: Body) -> bytes:
+        query, signing = self.query, self.signing
+        question = query.name + query.qtype.to_bytes(2, "big") + query.qclass.to_bytes(2, "big")
+        whole = message(query.id, query.flags, question, body, self.opt)
+        return whole if signing is None else signing.sign(whole, int(self.unix()))
+
+
+def _soa(zone: Zone) -> Record:
+    return Record(zone.origin, codes.SOA, zone.soa.ttl, zone.soa.datas[0])
 
 
 def _batches(soa: Record, records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -1,5 +1,5 @@
 """
-Signed transactions (RFC 8945): requests are verified, answers are signed.
+Signed transactions (RFC 8945): requests are verified and answers signed, and the other way round.
 
 Knows keys, HMACs, and seconds since 1970. Must not know who may do what: it says who asked.
 """
@@ -71,7 +71,7 @@ def verify(packet: bytes, record: TsigRecord, keys: Mapping[bytes, Key], now: in
 
 
 def _asked(packet: bytes, record: TsigRecord) -> bytes:
-    """What the asker signed (RFC 8945 4.3): the message as it was before its TSIG record."""
+    """What the sender signed (RFC 8945 4.3): the message as it was before its TSIG record."""
     additional = int.from_bytes(packet[10:12], "big") - 1
     return b"".join((
         _SHORT.pack(record.id), packet[2:10], _SHORT.pack(additional), packet[12 : record.offset],
@@ -163,3 +163,27 @@ def _with_record(message: bytes, verdict: Verdict, mac: bytes, time: int, other:
         message[:10], _SHORT.pack(additional), message[12:], record.key,
         _FIXED.pack(codes.TSIG, codes.CLASS_ANY, 0, len(rdata)), rdata,
     ))
+
+
+def sign_request(message: bytes, key: Key, now: int) -> tuple[bytes, bytes]:
+    """The request with its TSIG record behind it (RFC 8945 5.1), and the MAC, which `check_answer`
+    wants."""
+    variables = _variables(key.name, key.algorithm, now, FUDGE) + _tail(codes.NOERROR, b"")
+    mac = hmac.digest(key.secret, message + variables, key.digest)
+    asked = TsigRecord(0, key.name, key.algorithm, now, FUDGE, b"", 0, codes.NOERROR, b"")
+    return _with_record(message, Verdict(codes.NOERROR, key, asked), mac, now, b""), mac
+
+
+def check_answer(packet: bytes, record: TsigRecord, key: Key, asked: tuple[bytes, int]) -> int:
+    """
+    Whether the answer was signed with `key` for the request that we signed (RFC 8945 5.3, 5.4):
+    `asked` is that request's MAC, and the time now. 0: it was, with no error in `record.error`
+    unless its sender says so. Else BADKEY, BADSIG or BADTIME; a MAC must be whole.
+    """
+    before, now = asked
+    if record.key != key.name or record.algorithm != key.algorithm:
+        return codes.BADKEY
+    signed = _SHORT.pack(len(before)) + before + _asked(packet, record)
+    if not hmac.compare_digest(hmac.digest(key.secret, signed, key.digest), record.mac):
+        return codes.BADSIG
+    return codes.BADTIME if abs(now - record.time) > record.fudge else codes.NOERROR
