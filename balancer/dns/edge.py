@@ -20,7 +20,8 @@ from twisted.internet.interfaces import IDelayedCall
 from balancer.dns.cookies import SECRET_SIZE, Cookies
 from balancer.dns.front import Front
 from balancer.dns.geo.service import Atlas
-from balancer.dns.responder import Responder, World
+from balancer.dns.kept import World
+from balancer.dns.responder import Responder
 from balancer.dns.served import Served
 from balancer.interfaces import IContext, Published
 

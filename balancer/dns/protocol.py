@@ -15,7 +15,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from balancer.dns.responder import KEEPALIVE, Responder
+from balancer.dns.kept import KEEPALIVE
+from balancer.dns.responder import Responder
 from balancer.wire.stream import Stream
 
 MESSAGES_A_TURN: Final = 64

@@ -1,180 +1,27 @@
 """
-A packet comes in, and the answer to it goes out, or none. Pure: the one place where rcodes are
-decided (RFC 1035, 1034 4.3, 6891, 7871, 7873, 8914).
+A packet comes in, and the answer to it goes out, or none. Pure.
 
-`Responder.datagram` is the hot path: what was asked before, in the usual way, is answered from
-`prepared` entries without being parsed. All else is parsed (`query`), looked up and kept.
+`Responder.datagram` is the hot path: a packet like an earlier one is answered from one look-up, a
+question like an earlier one from a few. All else takes the long way through `answering`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from struct import pack
-from typing import Final
+from struct import unpack_from
 
-from attrs import define, frozen
-
-from balancer.dns import codes, names, tsig
-from balancer.dns.cookies import Cookies
-from balancer.dns.envelope import (
-    SUBNET_AT,
-    UDP_SIZE,
-    Envelope,
-    Fault,
-    SubnetEnvelope,
-    is_subnet_alone,
-)
-from balancer.dns.keys import Key
-from balancer.dns.lookup import Shape, entry_of, entry_of_shape, shape_of
-from balancer.dns.options import opt_record
-from balancer.dns.pools import ANYBODY
-from balancer.dns.prepared import HEADS, Entries, Entry, Ready
-from balancer.dns.query import Malformed, Query, parse
-from balancer.dns.ratelimit import Verdict
-from balancer.dns.reply import Body, fit, message
-from balancer.dns.served import Served
-from balancer.dns.transfer import messages
+from balancer.dns import codes
+from balancer.dns.answering import NO_DATA, Answering
+from balancer.dns.envelope import SUBNET_AT, Envelope
+from balancer.dns.kept import MAX_READY, NO_OPT
+from balancer.dns.names import MAX_NAME
+from balancer.dns.prepared import HEADS, Entry, Ready
 from balancer.dns.walk import HEADER
 
-MAX_ENVELOPES: Final = 4096
-"""Ways of asking that are remembered: as many resolvers with a cookie each."""
-
-MAX_SUBNETS: Final = 256
-"""Ways of asking for a subnet: families, prefix lengths and sizes of UDP that there are."""
-
-MAX_READY: Final = 16384
-"""Whole packets whose answers are at hand, some 300 bytes each; when there are more, all are
-forgotten and come again as they are asked."""
-
-LONGEST_TAIL: Final = 128
-"""Bytes behind a question of a way of asking that is remembered: an OPT record with a cookie of 40
-bytes, a client's subnet, and room for more."""
-
-KEEPALIVE: Final = 10.0
-"""Seconds that a TCP connection may be idle (RFC 7766 6.2.3 asks for a few): said to who asks."""
-
-_NOTHING: Final = (0, 0, 0)
-NO_OPT: Final = Envelope(None, b"")
-_NOT_OURS: Final = (codes.NOT_AUTHORITATIVE, "no zone of this server has the name")
-
-NO_DATA: Final[Mapping[int, int]] = {
-    **dict.fromkeys(range(128, 255), codes.NOTIMP),
-    **dict.fromkeys((0, codes.OPT, codes.TSIG), codes.FORMERR),
-    **dict.fromkeys((codes.AXFR, codes.IXFR), codes.REFUSED),
-}
-"""Types that stand for something else than data at a name (RFC 6895 3.1), and what is answered to
-them over UDP. ANY has data."""
+__all__ = ["Responder"]
 
 
-class Counts:
-    """Packets that took the long way, and those of them that no zone's figures count."""
-
-    __slots__ = ("bare_answers", "ignored", "packets")
-
-    def __init__(self) -> None:
-        self.packets = 0
-        self.ignored = 0
-        self.bare_answers: dict[int, int] = {}
-
-    def bare(self, rcode: int) -> None:
-        """One more answer with nothing but that rcode."""
-        self.bare_answers[rcode] = self.bare_answers.get(rcode, 0) + 1
-
-
-@frozen
-class World:
-    """What a core has no way to know: `packed` makes 4 or 16 bytes of an address's text, `seconds`
-    is a clock that does not jump, `unix` tells the seconds since 1970, for cookies and
-    signatures."""
-
-    packed: Callable[[str], bytes]
-    seconds: Callable[[], float]
-    unix: Callable[[], float]
-
-
-@define
-class Asked:
-    """A query that takes the long way: `spare` bytes of the answer are its signature's."""
-
-    query: Query
-    question: bytes
-    envelope: Envelope
-    peer: str
-    tcp: bool
-    verdict: tsig.Verdict | None = None
-    spare: int = 0
-
-
-class Responder:
-    """
-    Answers for the zones that are served at the same listeners.
-
-    `nsid` is empty if the site has no name to tell.
-    """
-
-    def __init__(self, cookies: Cookies, world: World, nsid: bytes = b"") -> None:
-        self.cookies = cookies
-        self.nsid = nsid
-        self.keys: dict[bytes, Key] = {}
-        self.counts = Counts()
-        self._packed = world.packed
-        self._seconds = world.seconds
-        self._unix = world.unix
-        self._zones: Mapping[bytes, Served] = {}
-        self._entries: Entries[bytes] = Entries()
-        self._shapes: Entries[Shape] = Entries()
-        self._table = self._entries.table
-        self._envelopes: dict[bytes, Envelope] = {b"": NO_OPT}
-        self._subnets: dict[bytes, SubnetEnvelope] = {}
-        self._ready: dict[bytes, Ready] = {}
-
-    # What is served
-
-    def equip(self, cookies: Cookies, nsid: bytes) -> None:
-        """Use these from now on."""
-        self.cookies, self.nsid = cookies, nsid
-        self.renewed()
-
-    def serve(self, zones: Iterable[Served]) -> None:
-        """Answer for these zones from now on, and for no others."""
-        for served in self._zones.values():
-            served.watchers.remove(self)
-        self._zones = {served.key: served for served in zones}
-        self.keys = {}
-        for served in self._zones.values():
-            served.watchers.append(self)
-            self.keys = {**self.keys, **served.keys}
-        self.renewed()
-
-    def outdated(self, keys: Iterable[bytes]) -> None:
-        """See `served.Watcher`."""
-        for key in keys:
-            self._entries.drop(key)
-            self._shapes.drop(key)
-        self._ready.clear()
-
-    def renewed(self) -> None:
-        """See `served.Watcher`."""
-        self._entries.clear()
-        self._shapes.clear()
-        self._ready.clear()
-        self._subnets.clear()
-        self._envelopes = {b"": NO_OPT}
-
-    def zone_of(self, key: bytes, qtype: int = codes.A) -> Served | None:
-        """The zone with the longest match (RFC 1034 4.3.2 2). A DS is the parent's to say, if that
-        is served here too (RFC 4035 3.1.4.1)."""
-        zones = self._zones
-        at = 0
-        if qtype == codes.DS and key in zones and key[0]:
-            return self.zone_of(names.parent(key)) or zones[key]
-        while True:
-            served = zones.get(key[at:])
-            if served is not None or not key[at]:
-                return served
-            at += 1 + key[at]
-
-    # The hot path
+class Responder(Answering):
+    """Answers for the zones that are served at the same listener."""
 
     def datagram(self, packet: bytes, peer: str) -> bytes | None:
         """The answer to a UDP packet from the address `peer`; None: there is none."""
@@ -188,15 +35,19 @@ class Responder:
             return self._long(packet, peer)
         end = packet.find(b"\0", HEADER) + 5
         question, tail = packet[HEADER:end], packet[end:]
-        entry = self._table.get(question) or self._table.get(question[:-4].lower() + question[-4:])
+        entry = known = self._table.get(question) or self._table.get(
+            question[:-4].lower() + question[-4:]
+        )
         if entry is None:
-            return self._long(packet, peer)
+            entry = self._look_up(packet, question)
+            if entry is None:
+                return self._long(packet, peer)
         envelope = self._envelopes.get(tail)
         if envelope is None:
             return self._for_subnet(packet, question, entry, peer)
         if (envelope.edns is not None) is not has_tail:
             return self._long(packet, peer)
-        if envelope.plain and entry.clients is None and not entry.zone.watched:
+        if known and envelope.plain and entry.clients is None and not entry.zone.watched:
             return self._keep(packet, question, entry, envelope)
         scope = 0
         if entry.clients is not None:
@@ -214,6 +65,25 @@ class Responder:
             return self._watched(answer, entry, envelope, peer)
         entry.count[0] += 1
         return answer
+
+    def _look_up(self, packet: bytes, question: bytes) -> Entry | None:
+        """The entry for a question that has none yet, or that is one of many which share one: names
+        that do not exist. None: it needs to be looked at more closely."""
+        end = HEADER + len(question) - 4
+        at = HEADER
+        while at < end - 1:
+            length = packet[at]
+            if not 0 < length < 64:
+                return None
+            at += 1 + length
+        if at != end - 1 or packet[at] or end - HEADER > MAX_NAME:
+            return None
+        qtype, qclass = unpack_from("!HH", packet, end)
+        if qclass != codes.IN or qtype in NO_DATA:
+            return None
+        key = question[:-4].lower()
+        served = self.zone_of(key, qtype)
+        return None if served is None else self.entry(served, key, qtype)
 
     def _keep(self, packet: bytes, question: bytes, entry: Entry, envelope: Envelope) -> bytes:
         """The answer to a packet that asks in the usual way, kept for those like it."""
@@ -245,213 +115,3 @@ class Responder:
             return self._watched(answer, entry, NO_OPT, peer)
         entry.count[0] += 1
         return answer
-
-    def _for_client(self, entry: Entry, envelope: Envelope, peer: str) -> tuple[Entry, int]:
-        """The entry for who asks, or for whom a resolver asks (RFC 7871 7.2.1)."""
-        assert entry.clients is not None
-        edns = envelope.edns
-        subnet = None if edns is None else edns.subnet
-        if subnet is not None and subnet.source:
-            return entry.clients.choose(subnet.address)
-        # Without one, or with one that hides the client, the resolver's own address decides.
-        return entry.clients.choose(self._packed(peer))[0], 0
-
-    def _cookie(self, envelope: Envelope, peer: str) -> bytes:
-        """The cookie to answer with: theirs while it is good, else a new one (RFC 7873 5.2)."""
-        edns = envelope.edns
-        if edns is None or edns.cookie is None:
-            return b""
-        address, unix = self._packed(peer), int(self._unix())
-        if self.cookies.check(edns.cookie, address, unix) == "good":
-            return edns.cookie
-        client = edns.cookie[:8]
-        return client + self.cookies.server_cookie(client, address, unix)
-
-    def _watched(
-        self, answer: bytes, entry: Entry, envelope: Envelope, peer: str
-    ) -> bytes | None:
-        """The answer as the zone's rate limit lets it out, and logged."""
-        zone = entry.zone
-        limit, figures = zone.limit, zone.figures
-        if limit is not None and not self._proves(envelope, peer):
-            verdict = limit.judge(self._packed(peer), entry.kind, entry.name, self._seconds())
-            if verdict is Verdict.DROP:
-                figures.dropped += 1
-                return None
-            if verdict is Verdict.SLIP:
-                figures.slipped += 1
-                return _slipped(answer)
-        entry.count[0] += 1
-        if zone.log is not None:
-            zone.log(peer, answer, "udp")
-        return answer
-
-    def _proves(self, envelope: Envelope, peer: str) -> bool:
-        """Whether a cookie shows that the asker is where it says."""
-        edns = envelope.edns
-        if edns is None or edns.cookie is None:
-            return False
-        verdict = self.cookies.check(edns.cookie, self._packed(peer), int(self._unix()))
-        return verdict in ("good", "renew")
-
-    # The long way
-
-    def stream(self, packet: bytes, peer: str) -> bytes | Iterator[bytes] | None:
-        """The answer to a message that came over TCP; the messages one by one, for a transfer."""
-        return self._parsed(packet, peer, tcp=True)
-
-    def _long(self, packet: bytes, peer: str) -> bytes | None:
-        answer = self._parsed(packet, peer)
-        assert answer is None or isinstance(answer, bytes)  # transfers are TCP's
-        return answer
-
-    def _parsed(
-        self, packet: bytes, peer: str, tcp: bool = False
-    ) -> bytes | Iterator[bytes] | None:
-        self.counts.packets += 1
-        try:
-            query = parse(packet, tcp)
-        except Malformed as malformed:
-            return self._malformed(packet, malformed)
-        envelope = self._envelope(packet, query, tcp)
-        asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp)
-        if query.tsig is not None:
-            return self._signed(packet, asked)
-        if tcp and query.qtype in (codes.AXFR, codes.IXFR):
-            return self._transfer(asked)
-        return self._answer(asked)
-
-    def _malformed(self, packet: bytes, malformed: Malformed) -> bytes | None:
-        rcode = malformed.rcode
-        if rcode is None:
-            self.counts.ignored += 1
-            return None
-        self.counts.bare(rcode)
-        opt = opt_record(UDP_SIZE) if malformed.edns else b""
-        question = packet[HEADER : malformed.end]
-        body = Body(b"", _NOTHING, rcode, False)
-        return message(malformed.id, malformed.flags, question, body, opt)
-
-    def _envelope(self, packet: bytes, query: Query, tcp: bool) -> Envelope:
-        """What surrounds the answer; remembered where the hot path can use it again."""
-        tail = packet[query.end :]
-        if tcp or len(tail) > LONGEST_TAIL or not HEADS.get(packet[2:12]):
-            return Envelope(query.edns, self.nsid, KEEPALIVE if tcp else None)
-        if is_subnet_alone(tail, query.edns):
-            if len(self._subnets) >= MAX_SUBNETS:
-                self._subnets.clear()
-            assert query.edns is not None
-            self._subnets[tail[:SUBNET_AT]] = SubnetEnvelope(query.edns, tail)
-            return Envelope(query.edns, self.nsid)
-        envelopes = self._envelopes
-        envelope = envelopes.get(tail)
-        if envelope is None:
-            envelope = Envelope(query.edns, self.nsid)
-            if query.edns is not None and not query.edns.version:
-                if len(envelopes) >= MAX_ENVELOPES:
-                    envelopes.clear()
-                    envelopes[b""] = NO_OPT
-                envelopes[tail] = envelope
-        return envelope
-
-    def _signed(self, packet: bytes, asked: Asked) -> bytes | Iterator[bytes] | None:
-        """A signed query (RFC 8945): who asks is known, or the signature is refused."""
-        query, unix = asked.query, int(self._unix())
-        assert query.tsig is not None
-        verdict = tsig.verify(packet, query.tsig, self.keys, unix)
-        asked.verdict = verdict
-        asked.spare = tsig.room(verdict)
-        if verdict.error:
-            return tsig.sign(self._bare(asked, verdict.rcode), verdict, unix)
-        if asked.tcp and query.qtype in (codes.AXFR, codes.IXFR):
-            return self._transfer(asked)
-        answer = self._answer(asked)
-        return None if answer is None else tsig.sign(answer, verdict, unix)
-
-    def _transfer(self, asked: Asked) -> bytes | Iterator[bytes]:
-        """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already."""
-        query, verdict = asked.query, asked.verdict
-        served = self._zones.get(query.key)
-        key = None if verdict is None or verdict.key is None else verdict.key.name
-        if served is None or served.transfer is None or query.qclass != codes.IN:
-            rcode = codes.NOTAUTH if served is None else codes.REFUSED
-        elif not served.transfer.allows(self._packed(asked.peer), key):
-            rcode = codes.REFUSED
-        else:
-            served.figures.transfers += 1
-            signing = None if verdict is None else tsig.Signing(verdict)
-            return messages(query, served.zone, signing, self._unix)
-        answer = self._bare(asked, rcode)
-        return answer if verdict is None else tsig.sign(answer, verdict, int(self._unix()))
-
-    def _answer(self, asked: Asked) -> bytes | None:
-        query = asked.query
-        if query.edns is not None and query.edns.version:
-            return self._bare(asked, codes.BADVERS)
-        if query.bare:
-            return self._bare(asked, codes.NOERROR)
-        if query.opcode == codes.NOTIFY or query.qclass not in (codes.IN, codes.CLASS_ANY):
-            # Nobody has anything to tell us (RFC 1996 3.10 lets us say so); and no data of other
-            # classes are here.
-            return self._bare(asked, codes.REFUSED)
-        if query.qtype in NO_DATA:
-            return self._bare(asked, NO_DATA[query.qtype])
-        served = self.zone_of(query.key, query.qtype)
-        if served is None:
-            return self._bare(asked, codes.REFUSED, _NOT_OURS)
-        return self._from_entry(asked, self.entry(served, query.key, query.qtype, query.qclass))
-
-    def entry(self, served: Served, key: bytes, qtype: int, qclass: int = codes.IN) -> Entry:
-        """The entry for a name of the zone, made if it is not there."""
-        question = key + pack("!HH", qtype, qclass)
-        entry = self._table.get(question)
-        if entry is not None:
-            return entry
-        found = served.zone.find(key, key, qtype, ANYBODY)
-        shape = shape_of(served, found, key, qtype)
-        if shape is None:
-            entry = entry_of(served, found, key, qtype)
-            self._entries.keep(question, entry, found.follows)
-            return entry
-        entry = self._shapes.table.get(shape)
-        if entry is None:
-            entry = entry_of_shape(served, found, shape)
-            self._shapes.keep(shape, entry, found.follows)
-        return entry
-
-    def _from_entry(self, asked: Asked, entry: Entry) -> bytes | None:
-        query, envelope, question, peer = asked.query, asked.envelope, asked.question, asked.peer
-        scope = 0
-        if entry.clients is not None:
-            entry, scope = self._for_client(entry, envelope, peer)
-        body = entry.variant().body
-        opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
-        room = envelope.limit - HEADER - len(question) - len(opt) - asked.spare
-        if len(body.wire) > room:
-            body = fit(body, room)
-            entry.zone.figures.truncated += body.tc
-        answer = message(query.id, query.flags, question, body, opt)
-        if not asked.tcp:
-            return self._watched(answer, entry, envelope, peer)
-        zone = entry.zone
-        zone.figures.tcp += 1
-        entry.count[0] += 1
-        if zone.log is not None:
-            zone.log(peer, answer, "tcp")
-        return answer
-
-    def _bare(self, asked: Asked, rcode: int, fault: Fault | None = None) -> bytes:
-        """An answer without records, and without any zone's say."""
-        query, envelope = asked.query, asked.envelope
-        self.counts.bare(rcode)
-        cookie = b"" if rcode == codes.BADVERS else self._cookie(envelope, asked.peer)
-        opt = envelope.make(fault, cookie, 0, rcode)
-        body = Body(b"", _NOTHING, rcode, False)
-        return message(query.id, query.flags, asked.question, body, opt)
-
-
-def _slipped(answer: bytes) -> bytes:
-    """The same without records, and truncated: who really asks comes again by TCP."""
-    end = answer.find(b"\0", HEADER) + 5
-    flags = int.from_bytes(answer[2:4], "big") & ~codes.AA | codes.TC
-    return answer[:2] + pack("!5H", flags, 1, 0, 0, 0) + answer[HEADER:end]

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.cookies import Cookies
+from balancer.dns.kept import World
 from balancer.dns.names import from_text
 from balancer.dns.query import Malformed, parse
-from balancer.dns.responder import Responder, World
+from balancer.dns.responder import Responder
 from balancer.dns.served import Served
 from balancer.dns.zone import Zone
 from balancer.dns.zonefile import Master, reading

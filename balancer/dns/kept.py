@@ -1,0 +1,159 @@
+"""
+The zones that are served at one address, and the answers that are kept for them. Pure.
+
+Knows what is kept, how long and how much of it. How a packet becomes an answer is `answering`'s,
+and the shortest way `responder`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from struct import pack
+from typing import Final
+
+from attrs import frozen
+
+from balancer.dns import codes, names
+from balancer.dns.cookies import Cookies
+from balancer.dns.envelope import SUBNET_AT, Envelope, SubnetEnvelope, is_subnet_alone
+from balancer.dns.keys import Key
+from balancer.dns.lookup import Shape, entry_of, entry_of_shape, shape_of
+from balancer.dns.pools import ANYBODY
+from balancer.dns.prepared import HEADS, Entries, Entry, Ready
+from balancer.dns.query import Query
+from balancer.dns.served import Served
+
+MAX_ENVELOPES: Final = 4096
+"""Ways of asking that are remembered: as many resolvers with a cookie each."""
+
+MAX_SUBNETS: Final = 256
+"""Ways of asking for a subnet: families, prefix lengths and sizes of UDP that there are."""
+
+MAX_READY: Final = 16384
+"""Whole packets whose answers are at hand, some 300 bytes each; when there are more, all are
+forgotten and come again as they are asked."""
+
+LONGEST_TAIL: Final = 128
+"""Bytes behind a question of a way of asking that is remembered: an OPT record with a cookie of 40
+bytes, a client's subnet, and room for more."""
+
+KEEPALIVE: Final = 10.0
+"""Seconds that a TCP connection may be idle (RFC 7766 6.2.3 asks for a few): said to who asks."""
+
+NO_OPT: Final = Envelope(None, b"")
+
+
+@frozen
+class World:
+    """What a core has no way to know: `packed` makes 4 or 16 bytes of an address's text, `seconds`
+    is a clock that does not jump, `unix` tells the seconds since 1970, for cookies and
+    signatures."""
+
+    packed: Callable[[str], bytes]
+    seconds: Callable[[], float]
+    unix: Callable[[], float]
+
+
+class Kept:
+    """
+    What a responder knows. `nsid` is empty if the site has no name to tell.
+    """
+
+    def __init__(self, cookies: Cookies, world: World, nsid: bytes = b"") -> None:
+        self.cookies = cookies
+        self.nsid = nsid
+        self.keys: dict[bytes, Key] = {}
+        self._packed = world.packed
+        self._seconds = world.seconds
+        self._unix = world.unix
+        self._zones: Mapping[bytes, Served] = {}
+        self._entries: Entries[bytes] = Entries()
+        self._shapes: Entries[Shape] = Entries()
+        self._table = self._entries.table
+        self._envelopes: dict[bytes, Envelope] = {b"": NO_OPT}
+        self._subnets: dict[bytes, SubnetEnvelope] = {}
+        self._ready: dict[bytes, Ready] = {}
+
+    def equip(self, cookies: Cookies, nsid: bytes) -> None:
+        """Use these from now on."""
+        self.cookies, self.nsid = cookies, nsid
+        self.renewed()
+
+    def serve(self, zones: Iterable[Served]) -> None:
+        """Answer for these zones from now on, and for no others."""
+        for served in self._zones.values():
+            served.watchers.remove(self)
+        self._zones = {served.key: served for served in zones}
+        self.keys = {}
+        for served in self._zones.values():
+            served.watchers.append(self)
+            self.keys = {**self.keys, **served.keys}
+        self.renewed()
+
+    def outdated(self, keys: Iterable[bytes]) -> None:
+        """See `served.Watcher`."""
+        for key in keys:
+            self._entries.drop(key)
+            self._shapes.drop(key)
+        self._ready.clear()
+
+    def renewed(self) -> None:
+        """See `served.Watcher`."""
+        self._entries.clear()
+        self._shapes.clear()
+        self._ready.clear()
+        self._subnets.clear()
+        self._envelopes = {b"": NO_OPT}
+
+    def zone_of(self, key: bytes, qtype: int = codes.A) -> Served | None:
+        """The zone with the longest match (RFC 1034 4.3.2 2). A DS is the parent's to say, if that
+        is served here too (RFC 4035 3.1.4.1)."""
+        zones = self._zones
+        at = 0
+        if qtype == codes.DS and key in zones and key[0]:
+            return self.zone_of(names.parent(key)) or zones[key]
+        while True:
+            served = zones.get(key[at:])
+            if served is not None or not key[at]:
+                return served
+            at += 1 + key[at]
+
+    def entry(self, served: Served, key: bytes, qtype: int, qclass: int = codes.IN) -> Entry:
+        """The entry for a name of the zone, made if it is not there."""
+        question = key + pack("!HH", qtype, qclass)
+        entry = self._table.get(question)
+        if entry is not None:
+            return entry
+        found = served.zone.find(key, key, qtype, ANYBODY)
+        shape = shape_of(served, found, key, qtype)
+        if shape is None:
+            entry = entry_of(served, found, key, qtype)
+            self._entries.keep(question, entry, found.follows)
+            return entry
+        entry = self._shapes.table.get(shape)
+        if entry is None:
+            entry = entry_of_shape(served, found, shape)
+            self._shapes.keep(shape, entry, found.follows)
+        return entry
+
+    def _envelope(self, packet: bytes, query: Query, tcp: bool) -> Envelope:
+        """What surrounds the answer; remembered where the hot path can use it again."""
+        tail = packet[query.end :]
+        if tcp or len(tail) > LONGEST_TAIL or not HEADS.get(packet[2:12]):
+            return Envelope(query.edns, self.nsid, KEEPALIVE if tcp else None)
+        if is_subnet_alone(tail, query.edns):
+            if len(self._subnets) >= MAX_SUBNETS:
+                self._subnets.clear()
+            assert query.edns is not None
+            self._subnets[tail[:SUBNET_AT]] = SubnetEnvelope(query.edns, tail)
+            return Envelope(query.edns, self.nsid)
+        envelopes = self._envelopes
+        envelope = envelopes.get(tail)
+        if envelope is None:
+            envelope = Envelope(query.edns, self.nsid)
+            if query.edns is not None and not query.edns.version:
+                if len(envelopes) >= MAX_ENVELOPES:
+                    envelopes.clear()
+                    envelopes[b""] = NO_OPT
+                envelopes[tail] = envelope
+        return envelope
