@@ -70,13 +70,15 @@ class Responder(Answering):
         """The entry for a question that has none yet, or that is one of many which share one: names
         that do not exist. None: it needs to be looked at more closely."""
         end = HEADER + len(question) - 4
+        if end - HEADER > MAX_NAME:  # before its labels are walked: there may be thousands
+            return None
         at = HEADER
         while at < end - 1:
             length = packet[at]
             if not 0 < length < 64:
                 return None
             at += 1 + length
-        if at != end - 1 or packet[at] or end - HEADER > MAX_NAME:
+        if at != end - 1 or packet[at]:
             return None
         qtype, qclass = unpack_from("!HH", packet, end)
         if qclass != codes.IN or qtype in NO_DATA:
