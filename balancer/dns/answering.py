@@ -21,7 +21,7 @@ from balancer.dns.query import Malformed, Query, parse
 from balancer.dns.ratelimit import Verdict
 from balancer.dns.reply import Body, fit, message
 from balancer.dns.transfer import messages
-from balancer.dns.walk import HEADER
+from balancer.dns.walk import HEADER, skip_plain
 
 _NOTHING: Final = (0, 0, 0)
 _NOT_OURS: Final = (codes.NOT_AUTHORITATIVE, "no zone of this server has the name")
@@ -52,13 +52,15 @@ class Counts:
 
 @define
 class Asked:
-    """A query that takes the long way: `spare` bytes of the answer are its signature's."""
+    """A query that takes the long way: `spare` bytes of the answer are its signature's, `turn` is
+    the variant's that was found too long for the short way."""
 
     query: Query
     question: bytes
     envelope: Envelope
     peer: str
     tcp: bool
+    turn: int | None = None
     verdict: tsig.Verdict | None = None
     spare: int = 0
 
@@ -74,13 +76,13 @@ class Answering(Kept):
         """The answer to a message that came over TCP; the messages one by one, for a transfer."""
         return self._parsed(packet, peer, tcp=True)
 
-    def _long(self, packet: bytes, peer: str) -> bytes | None:
-        answer = self._parsed(packet, peer)
+    def _long(self, packet: bytes, peer: str, turn: int | None = None) -> bytes | None:
+        answer = self._parsed(packet, peer, turn=turn)
         assert answer is None or isinstance(answer, bytes)  # transfers are TCP's
         return answer
 
     def _parsed(
-        self, packet: bytes, peer: str, tcp: bool = False
+        self, packet: bytes, peer: str, tcp: bool = False, turn: int | None = None
     ) -> bytes | Iterator[bytes] | None:
         self.counts.packets += 1
         try:
@@ -88,12 +90,10 @@ class Answering(Kept):
         except Malformed as malformed:
             return self._malformed(packet, malformed)
         envelope = self._envelope(packet, query, tcp)
-        asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp)
+        asked = Asked(query, packet[HEADER : query.end], envelope, peer, tcp, turn)
         if query.tsig is not None:
             return self._signed(packet, asked)
-        if tcp and query.qtype in (codes.AXFR, codes.IXFR):
-            return self._transfer(asked)
-        return self._answer(asked)
+        return self._transfer(asked) if _is_transfer(asked) else self._answer(asked)
 
     def _malformed(self, packet: bytes, malformed: Malformed) -> bytes | None:
         rcode = malformed.rcode
@@ -114,11 +114,20 @@ class Answering(Kept):
         asked.verdict = verdict
         asked.spare = tsig.room(verdict)
         if verdict.error:
-            return tsig.sign(self._bare(asked, verdict.rcode), verdict, unix)
-        if asked.tcp and query.qtype in (codes.AXFR, codes.IXFR):
+            return self._sealed(asked, self._bare(asked, verdict.rcode), unix)
+        if _is_transfer(asked):
             return self._transfer(asked)
         answer = self._answer(asked)
-        return None if answer is None else tsig.sign(answer, verdict, unix)
+        return None if answer is None else self._sealed(asked, answer, unix)
+
+    def _sealed(self, asked: Asked, answer: bytes, unix: int) -> bytes:
+        """The answer with its signature, if that leaves it as short as it must be."""
+        assert asked.verdict is not None
+        signed = tsig.sign(answer, asked.verdict, unix)
+        if len(signed) <= asked.envelope.limit:
+            return signed
+        asked.spare = 0
+        return self._bare(asked, codes.FORMERR)
 
     def _transfer(self, asked: Asked) -> bytes | Iterator[bytes]:
         """The whole zone, for who may have it (RFC 5936); its SOA alone, for who has it already."""
@@ -158,8 +167,9 @@ class Answering(Kept):
         scope = 0
         if entry.clients is not None:
             entry, scope = self._for_client(entry, envelope, peer)
-        body = entry.variant().body
-        opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
+        at = entry.next() if asked.turn is None else asked.turn
+        body = (entry.variants[at] or entry.vary(at)).body
+        opt = self._opt(asked, entry.fault, scope)
         room = envelope.limit - HEADER - len(question) - len(opt) - asked.spare
         if len(body.wire) > room:
             body = fit(body, room)
@@ -174,12 +184,21 @@ class Answering(Kept):
             zone.log(peer, answer, "tcp")
         return answer
 
+    def _opt(self, asked: Asked, fault: Fault | None, scope: int = 0, rcode: int = 0) -> bytes:
+        """The OPT record; without what is only of interest where it would take too much room."""
+        envelope = asked.envelope
+        cookie = self._cookie(envelope, asked.peer)
+        opt = envelope.make(fault, cookie, scope, rcode)
+        if HEADER + len(asked.question) + len(opt) + asked.spare > envelope.limit:
+            brief = Envelope(envelope.edns, b"", envelope.keepalive)
+            opt = brief.make(None, cookie, scope, rcode)
+        return opt
+
     def _bare(self, asked: Asked, rcode: int, fault: Fault | None = None) -> bytes:
         """An answer without records, and without any zone's say."""
-        query, envelope = asked.query, asked.envelope
+        query = asked.query
         self.counts.bare(rcode)
-        cookie = b"" if rcode == codes.BADVERS else self._cookie(envelope, asked.peer)
-        opt = envelope.make(fault, cookie, 0, rcode)
+        opt = self._opt(asked, fault, rcode=rcode)
         body = Body(b"", _NOTHING, rcode, False)
         return message(query.id, query.flags, asked.question, body, opt)
 
@@ -219,7 +238,7 @@ class Answering(Kept):
                 return None
             if verdict is Verdict.SLIP:
                 figures.slipped += 1
-                return _slipped(answer)
+                return _slipped(answer, envelope.make(None, self._cookie(envelope, peer)))
         entry.count[0] += 1
         if zone.log is not None:
             zone.log(peer, answer, "udp")
@@ -234,8 +253,15 @@ class Answering(Kept):
         return verdict in ("good", "renew")
 
 
-def _slipped(answer: bytes) -> bytes:
+def _is_transfer(asked: Asked) -> bool:
+    query = asked.query
+    if not asked.tcp or query.opcode or (query.edns is not None and query.edns.version):
+        return False
+    return query.qtype in (codes.AXFR, codes.IXFR)
+
+
+def _slipped(answer: bytes, opt: bytes) -> bytes:
     """The same without records, and truncated: who really asks comes again by TCP."""
-    end = answer.find(b"\0", HEADER) + 5
+    end = skip_plain(answer, HEADER) + 4
     flags = int.from_bytes(answer[2:4], "big") & ~codes.AA | codes.TC
-    return answer[:2] + pack("!5H", flags, 1, 0, 0, 0) + answer[HEADER:end]
+    return answer[:2] + pack("!5H", flags, 1, 0, 0, bool(opt)) + answer[HEADER:end] + opt

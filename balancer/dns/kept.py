@@ -67,6 +67,7 @@ class Kept:
         self._seconds = world.seconds
         self._unix = world.unix
         self._zones: Mapping[bytes, Served] = {}
+        self._lengths: list[int] = []
         self._entries: Entries[bytes] = Entries()
         self._shapes: Entries[Shape] = Entries()
         self._table = self._entries.table
@@ -84,6 +85,7 @@ class Kept:
         for served in self._zones.values():
             served.watchers.remove(self)
         self._zones = {served.key: served for served in zones}
+        self._lengths = sorted({len(key) for key in self._zones}, reverse=True)
         self.keys = {}
         for served in self._zones.values():
             served.watchers.append(self)
@@ -109,14 +111,15 @@ class Kept:
         """The zone with the longest match (RFC 1034 4.3.2 2). A DS is the parent's to say, if that
         is served here too (RFC 4035 3.1.4.1)."""
         zones = self._zones
-        at = 0
         if qtype == codes.DS and key in zones and key[0]:
             return self.zone_of(names.parent(key)) or zones[key]
-        while True:
-            served = zones.get(key[at:])
-            if served is not None or not key[at]:
-                return served
-            at += 1 + key[at]
+        size = len(key)
+        for length in self._lengths:
+            if length <= size:
+                served = zones.get(key[size - length :])
+                if served is not None and names.is_within(key, served.key):
+                    return served
+        return None
 
     def entry(self, served: Served, key: bytes, qtype: int, qclass: int = codes.IN) -> Entry:
         """The entry for a name of the zone, made if it is not there."""

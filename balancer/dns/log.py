@@ -15,20 +15,20 @@ from typing import Final
 
 from balancer.dns import codes
 from balancer.dns.names import to_text
+from balancer.dns.walk import HEADER, skip_plain
 
 _FLAGS: Final = (("aa", codes.AA), ("tc", codes.TC), ("rd", codes.RD), ("cd", codes.CD))
-_HEADER: Final = 12
 
 
 def line(zone: str, at: float, peer: str, answer: bytes, transport: str) -> bytes:
     """The line for `answer`, which was given to `peer` at `at` (Unix seconds)."""
-    end = answer.find(b"\0", _HEADER) + 1
+    end = skip_plain(answer, HEADER)  # a label may hold any byte, 0 too
     flags = int.from_bytes(answer[2:4], "big")
     qtype = codes.type_text(int.from_bytes(answer[end : end + 2], "big"))
     rcode = codes.RCODES.get(flags & 0xF, str(flags & 0xF))
     count = int.from_bytes(answer[6:8], "big")
     told = ",".join(word for word, bit in _FLAGS if flags & bit) or "-"
-    name = to_text(answer[_HEADER:end])
+    name = to_text(answer[HEADER:end])
     when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     asked = f"{peer} dns/{zone} {transport} {qtype} {name}"
     return (

@@ -63,10 +63,21 @@ def shape_of(served: Served, found: Found, key: bytes, qtype: int) -> Shape | No
 def entry_of_shape(served: Served, found: Found, shape: Shape) -> Entry:
     """The entry for all names of one shape, one of which found this."""
     below = shape.source.removeprefix(b"\1*")
-    name = _filler(shape.length - len(below)) + below
-    if found.wildcard is not None:
-        found = served.zone.find(name, name, shape.qtype, ANYBODY)
+    wild = found.wildcard is not None
+    for byte in range(256):
+        labels = _filler(shape.length - len(below), byte)
+        name = b"".join(labels) + below
+        if wild:
+            found = served.zone.find(name, name, shape.qtype, ANYBODY)
+        if (found.wildcard == shape.source) is wild and not _mentions(found, labels[-1] + below):
+            break
     return entry_of(served, found, name, shape.qtype)
+
+
+def _mentions(found: Found, end: bytes) -> bool:
+    """Whether a name in the data ends like that, and would be made to point into the question."""
+    records = (*found.answers, *found.authority, *found.additional)
+    return any(end in each.data.lower() for each in records)
 
 
 def entry_of(served: Served, found: Found, key: bytes, qtype: int) -> Entry:
@@ -78,7 +89,8 @@ def entry_of(served: Served, found: Found, key: bytes, qtype: int) -> Entry:
     own = kind in (ratelimit.ANSWERED, ratelimit.NODATA)
     asked = _Asked(served, key, qtype, kind, key if own else served.key, _last(names, qtype))
     fault = next((name.fault for name in names if name.fault is not None), None)
-    if any(name.refuses for name in names):
+    # Where there is an answer it is another name's: the pool's would have gone beside it.
+    if found.kind == "nodata" and any(name.refuses for name in names):
         entry = _constant(asked, Body(b"", (0, 0, 0), SERVFAIL, False))
     elif asked.last is None:
         entry = _constant(asked, body_of(found, key, names))
@@ -147,16 +159,15 @@ def body_of(found: Found, key: bytes, names: Sequence[PoolName] = ()) -> Body:
         return Body(b"", (0, 0, 0), SERVFAIL, False)
 
 
-def _filler(size: int) -> bytes:
-    """Labels of that many bytes in all, at least 2, that no name in any answer ends with: all are
-    of NUL bytes."""
+def _filler(size: int, byte: int) -> list[bytes]:
+    """Labels of that many bytes in all, at least 2, each full of `byte` (in lower case)."""
     pieces = []
     while size:
         # A label of no bytes would be the end of the name.
         label = min(size - 1, 63 if size - 64 != 1 else 62)
-        pieces.append(bytes((label,)) + bytes(label))
+        pieces.append(bytes((label,)) + bytes((byte,)).lower() * label)
         size -= label + 1
-    return b"".join(pieces)
+    return pieces
 
 
 class ForClients:

@@ -149,11 +149,6 @@ class Entry:
         """Let `make` make the variants that are missing."""
         self._make = make
 
-    def variant(self) -> Variant:
-        """The variant whose turn it is."""
-        at = self.next()
-        return self.variants[at] or self.vary(at)
-
     def vary(self, at: int) -> Variant:
         """Make the variant at that place."""
         assert self._make is not None

@@ -12,12 +12,12 @@ from struct import unpack_from
 from balancer.dns import codes
 from balancer.dns.answering import NO_DATA, Answering
 from balancer.dns.envelope import SUBNET_AT, Envelope
-from balancer.dns.kept import MAX_READY, NO_OPT
+from balancer.dns.kept import MAX_READY, NO_OPT, World
 from balancer.dns.names import MAX_NAME
 from balancer.dns.prepared import HEADS, Entry, Ready
 from balancer.dns.walk import HEADER
 
-__all__ = ["Responder"]
+__all__ = ["Responder", "World"]
 
 
 class Responder(Answering):
@@ -56,10 +56,11 @@ class Responder(Answering):
             opt = envelope.opt_for(entry.fault)
         else:
             opt = envelope.make(entry.fault, self._cookie(envelope, peer), scope)
-        variant = entry.variant()
+        at = entry.next()
+        variant = entry.variants[at] or entry.vary(at)
         wire = variant.wire
         if HEADER + len(question) + len(wire) + len(opt) > envelope.limit:
-            return self._long(packet, peer)
+            return self._long(packet, peer, at)
         answer = b"".join((packet[:2], variant.head(asked), question, wire, opt))
         if entry.zone.watched:
             return self._watched(answer, entry, envelope, peer)
@@ -73,6 +74,8 @@ class Responder(Answering):
         if end - HEADER > MAX_NAME:  # before its labels are walked: there may be thousands
             return None
         at = HEADER
+        if end - at > MAX_NAME:
+            return None
         while at < end - 1:
             length = packet[at]
             if not 0 < length < 64:
@@ -106,12 +109,13 @@ class Responder(Answering):
         scope = 0
         if entry.clients is not None:
             entry, scope = entry.clients.choose(subnet.address(tail))
-        variant = entry.variant()
+        at = entry.next()
+        variant = entry.variants[at] or entry.vary(at)
         opt = subnet.opt(scope, tail)
         wire = variant.wire
         size = HEADER + len(question) + len(wire) + len(opt)
         if entry.fault is not None or size > subnet.limit:
-            return self._long(packet, peer)
+            return self._long(packet, peer, at)
         answer = b"".join((packet[:2], variant.head(asked), question, wire, opt))
         if entry.zone.watched:
             return self._watched(answer, entry, NO_OPT, peer)

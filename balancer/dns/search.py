@@ -47,8 +47,8 @@ class Found(NamedTuple):
 
     `kind` is of the last name that the question came to: 'answer', 'nodata', 'nxdomain',
     'referral', 'dname-too-long', or 'outside' (no name of this zone: nothing is said). `answers`
-    may then still hold the aliases on the way. `wildcard` is the key of the first wildcard that
-    something was made from, `follows` the keys of the dynamic names that were asked.
+    may then still hold the aliases on the way. `wildcard` is the key of the wildcard that
+    stands for the question's own name, `follows` the keys of the dynamic names that were asked.
     """
 
     kind: str
@@ -83,6 +83,26 @@ class Ground(NamedTuple):
             return found
         node = self.tree.get(key)
         return None if node is None else Spot(node)
+
+
+    def encloser(self, key: bytes) -> tuple[bytes, Spot]:
+        """The longest name above a key that is there (RFC 4592 3.3.1), and what is at it. From the
+        apex down: what is not there has nothing below it, and a name of 127 labels costs no more
+        than the zone is deep."""
+        starts = []
+        at, end = 0, len(key) - len(self.tree.origin)
+        while at < end:
+            starts.append(at)
+            at += 1 + key[at]
+        found = self.tree.origin
+        spot = self.spot(found)
+        for start in reversed(starts):
+            below = self.spot(key[start:])
+            if below is None:
+                break
+            found, spot = key[start:], below
+        assert spot is not None  # the apex is there
+        return found, spot
 
 
 class Search:
@@ -131,9 +151,7 @@ class Search:
             if key in cuts and self._is_cut(key, spot.node):
                 return self._refer(key, spot.node)
             return self._take(name, key, spot)
-        encloser = names.parent(key)
-        while (above := ground.spot(encloser)) is None:
-            encloser = names.parent(encloser)
+        encloser, above = ground.encloser(key)
         if encloser in cuts:
             dname = find_type(above.node, codes.DNAME)
             if dname is None:
@@ -143,7 +161,8 @@ class Search:
         spot = ground.spot(source)
         if spot is None:
             return self._found("nxdomain", codes.NXDOMAIN, (ground.negative,))
-        self._wildcard = self._wildcard or source
+        if not self._answers:
+            self._wildcard = source
         return self._take(name, source, spot)
 
     def _is_cut(self, key: bytes, node: Node) -> bool:
@@ -156,7 +175,7 @@ class Search:
         servers = find_type(node, codes.NS)
         if servers is None:
             raise AssertionError("a cut without NS and DNAME")
-        self._add_addresses(cut, (servers,))
+        self._add_addresses(cut, cut, (servers,))
         return self._found("referral", codes.NOERROR, tuple(records_of(cut, (servers,))))
 
     def _redirect(self, name: bytes, prefix: int, dname: Plain) -> Found | bytes:
@@ -181,7 +200,7 @@ class Search:
         if one is None or not one[2]:
             return self._found("nodata", codes.NOERROR, (self._ground.negative,))
         self._answers += records_of(name, (one,))
-        self._add_addresses(key, (one,))
+        self._add_addresses(name, key, (one,))
         return self._found("answer", codes.NOERROR)
 
     def _choose(self, key: bytes, spot: Spot) -> Plain | None:
@@ -203,11 +222,13 @@ class Search:
         self._follows.append(key)
         return spot.dynamic.records(type, self._client)
 
-    def _add_addresses(self, key: bytes, rrsets: Node) -> None:
-        """The addresses of the names that the RRsets send to (RFC 1034 4.3.2 6, RFC 9460 4.1)."""
+    def _add_addresses(self, name: bytes, key: bytes, rrsets: Node) -> None:
+        """The addresses of the names that the RRsets send to (RFC 1034 4.3.2 6, RFC 9460 4.1).
+        They are those of `name`, made from what is at `key`."""
         for target in _targets(key, rrsets):
+            owner = name if target == key else target
             for address in self._addresses(target):
-                for record in records_of(target, (address,)):
+                for record in records_of(owner, (address,)):
                     if len(self._additional) < MAX_ADDITIONAL:
                         self._additional.append(record)
 

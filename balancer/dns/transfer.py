@@ -15,7 +15,8 @@ from attrs import frozen
 from balancer.dns import codes, tsig
 from balancer.dns.query import Query
 from balancer.dns.records import Record
-from balancer.dns.reply import message, render
+from balancer.dns.reply import MAX_MESSAGE, Body, TooLong, message, render
+from balancer.dns.walk import HEADER
 from balancer.dns.zone import Zone
 
 MESSAGE_SIZE: Final = 16384
@@ -24,6 +25,8 @@ work at a time."""
 
 RECORD_OVERHEAD: Final = 10
 """Bytes of type, class, TTL and length."""
+
+_FAILED: Final = Body(b"", (0, 0, 0), codes.SERVFAIL, False)
 
 
 @frozen
@@ -58,14 +61,36 @@ def messages(
 
     The zone as it is now is sent, whatever becomes of it meanwhile: it never changes; what pools
     answer is what they do while the first message is made.
+    A record that fits into no message ends it with SERVFAIL, for the other side to know that this
+    is not all.
     """
     soa = Record(zone.origin, codes.SOA, zone.soa.ttl, zone.soa.datas[0])
     if query.qtype == codes.IXFR and query.ixfr_serial == zone.serial:
-        batches: Iterable[list[Record]] = ([soa],)
+        batches: Iterator[list[Record]] = iter(([soa],))
     else:
         batches = _batches(soa, zone.records())
+    return _laid_out(query, batches, signing, unix)
+
+
+def _laid_out(
+    query: Query,
+    batches: Iterator[list[Record]],
+    signing: tsig.Signing | None,
+    unix: Callable[[], float],
+) -> Iterator[bytes]:
+    room = MAX_MESSAGE - (0 if signing is None else signing.room)
+    question = query.name + query.qtype.to_bytes(2, "big") + query.qclass.to_bytes(2, "big")
     for records in batches:
-        yield _message(query, records, signing, unix)
+        try:
+            body = render(query.key, records)
+        except TooLong:
+            body = _FAILED
+        if HEADER + len(question) + len(body.wire) > room:
+            body = _FAILED
+        whole = message(query.id, query.flags, question, body)
+        yield whole if signing is None else signing.sign(whole, int(unix()))
+        if body is _FAILED:
+            return
 
 
 def _batches(soa: Record, records: Iterable[Record]) -> Iterator[list[Record]]:
@@ -78,12 +103,3 @@ def _batches(soa: Record, records: Iterable[Record]) -> Iterator[list[Record]]:
         batch.append(record)
     batch.append(soa)
     yield batch
-
-
-def _message(
-    query: Query, records: list[Record], signing: tsig.Signing | None, unix: Callable[[], float]
-) -> bytes:
-    body = render(query.name, records)
-    question = query.name + query.qtype.to_bytes(2, "big") + query.qclass.to_bytes(2, "big")
-    whole = message(query.id, query.flags, question, body)
-    return whole if signing is None else signing.sign(whole, int(unix()))

@@ -85,7 +85,10 @@ class Tree:
     def records(self) -> Iterator[Record]:
         """Every record but the apex's, name by name, in no order of names. O(1) a step."""
         # A list of its own, so that `forgetting` takes nothing away from a transfer under way.
-        for shard in [*self.nodes, *self.below]:
+        return self._records([*self.nodes, *self.below])
+
+    def _records(self, parts: Shards) -> Iterator[Record]:
+        for shard in parts:
             for key, node in shard.items():
                 if key != self.origin:
                     yield from records_of(key, node)

@@ -124,6 +124,11 @@ class Signing:
         self._before = verdict.record.mac
         self._first = True
 
+    @property
+    def room(self) -> int:
+        """Bytes that it adds to each message."""
+        return room(self._verdict)
+
     def sign(self, message: bytes, now: int) -> bytes:
         """The next message with its record behind it."""
         verdict = self._verdict

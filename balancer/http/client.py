@@ -135,7 +135,7 @@ class ClientConnection(Uploading):
         front.wheel.discard(self)
         if self.phase == TUNNEL and self.tunnel is not None and self.tunnel.over:
             self.tunnel_over(front.clock())
-        else:
+        elif self.phase != CLOSING:  # else the exchange is over, and has let go of everything
             self.failed(exchange.CLIENT_LEFT)
         self.phase = CLOSING
         self.deadline = inf

@@ -130,17 +130,19 @@ def _note(entry: Entry, date: bytes) -> Note:
     quotes = head.quotes
     if quotes is None:
         quotes = head.quotes = b'"%b" "%b"\n' % (_quoted(_REFERER(raw)), _quoted(_AGENT(raw)))
-    # Empty lines before the request line are legal (RFC 9112 section 2.2), and rare.
-    asked = raw[: raw.find(b"\r")] or head.line
-    return entry.source, date, asked, entry.status, size, quotes
+    said = head.said
+    if said is None:
+        # Empty lines before the request line are legal (RFC 9112 section 2.2), and rare.
+        asked = raw[: raw.find(b"\r")] or head.line
+        said = quoted(asked)
+        if said is asked:
+            head.said = said  # what had to be quoted is too long to be kept
+    return entry.source, date, said, entry.status, size, quotes
 
 
 def _combined_line(note: Note) -> bytes:
-    source, date, asked, status, size, quotes = note
-    # `quoted` stands here once more, because a call for each line is dear.
-    if asked.translate(None, _SAFE):
-        asked = quoted(asked)
-    return b'%b - - [%b] "%b" %d %d %b' % (source.encode(), date, asked, status, size, quotes)
+    source, date, said, status, size, quotes = note
+    return b'%b - - [%b] "%b" %d %d %b' % (source.encode(), date, said, status, size, quotes)
 
 
 def _combined(dates: Dates) -> Formatter:

@@ -49,10 +49,12 @@ class RequestHead:
     CRLF.
 
     `mark`: in a head that the short way took, the offset in both `raw` and `out` at which the
-    target ends; else 0. `quotes` is the log's: what it says of the fields, as long as they stay.
+    target ends; else 0. `quotes` and `said` are the log's: what it says of the fields and of the
+    request line, as long as they stay.
     """
 
     __slots__ = (
+        "_asked",
         "_block",
         "_rest",
         "end",
@@ -67,6 +69,7 @@ class RequestHead:
         "out",
         "quotes",
         "raw",
+        "said",
         "target",
         "upgrade",
     )
@@ -101,12 +104,14 @@ class RequestHead:
         self.upgrade = upgrade
         self.mark = mark
         self.quotes: bytes | None = None
-        self._block = b""
+        self.said: bytes | None = None
+        self._asked = self._block = b""
         self._rest: bytes | None = None
 
     def remember(self) -> None:
         """Make ready for `renew`. Only for heads with a `mark` and no body."""
         mark = self.mark
+        self._asked = b""
         block = self._block = self.raw[mark:]
         # `out` ends before the blank line; mostly nothing else was cut.
         rest = self.out[mark:]
@@ -118,22 +123,27 @@ class RequestHead:
         method and target alone; False, and nothing has changed, if it is not, or may not be.
 
         A client says the same of itself with each request of a connection. Then one comparison
-        takes the place of reading all of it again, which takes five times as long.
+        takes the place of reading all of it again, which takes five times as long; and another one
+        that of reading the line, if it asks for the same again.
         """
-        block = self._block
+        block, asked = self._block, self._asked
         end = len(data)
         if end > max_head or not data.endswith(block):
             return False
         # The block was found sound from the target to the blank line, and no byte of a target is
         # one of a line's end: so this blank line is the first one, and nothing comes behind it.
-        asked = _asks(data, 0, end - len(block))
-        if asked is None:
-            return False
-        self.method, self.target = asked.groups()
+        stop = end - len(block)
+        if not asked or stop != len(asked) or not data.startswith(asked):
+            found = _asks(data, 0, stop)
+            if found is None:
+                return False
+            self.method, self.target = found.groups()
+            asked = self._asked = found[0]
+            self.said = None
         self.raw = data
         self.end = end
         rest = self._rest
-        self.out = data[:-2] if rest is None else asked[0] + rest
+        self.out = data[:-2] if rest is None else asked + rest
         return True
 
     def forget(self) -> None:

@@ -385,7 +385,9 @@ class HttpBalancer(Service):
             client.peer = host
             self._tls.handshakes(listener).serve(sock, peer, client)
         else:
-            Stream(self._context.reactor, sock, client, listener.address.sockaddr, peer).start()
+            address = listener.address.sockaddr
+            stream = Stream(self._context.reactor, sock, client, address, peer)
+            stream.start(listener.prompt)
         if not self._full and self._present() >= self._max_connections:
             self._fill()
 

@@ -44,6 +44,18 @@ def _no_access(address: Address) -> str:
     return ": ports below 1024 need CAP_NET_BIND_SERVICE"
 
 
+class _Listening(socket.socket):
+    """A socket that knows what it is: `accept` asks for each connection, and the plain one makes
+    enums of two numbers then."""
+
+    __slots__ = ("family", "type")
+
+    def __init__(self, family: int, kind: int) -> None:
+        super().__init__(family, kind)
+        self.family = socket.AddressFamily(family)  # type: ignore[misc]  # a property of the base
+        self.type = socket.SocketKind(kind)  # type: ignore[misc]  # as above
+
+
 def bind_tcp(address: Address, backlog: int = BACKLOG) -> socket.socket:
     """
     A non-blocking socket that listens on `address` (TCP or unix). Raises `CannotBind`.
@@ -52,7 +64,7 @@ def bind_tcp(address: Address, backlog: int = BACKLOG) -> socket.socket:
     """
     sock = None
     try:
-        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        sock = _Listening(address.family, socket.SOCK_STREAM)
         sock.setblocking(False)
         if address.is_unix:
             _clear_stale(str(address.sockaddr))

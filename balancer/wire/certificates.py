@@ -114,6 +114,12 @@ class NamedSocket(ssl.SSLSocket):
 
     server_name: str | None = None
 
+    def settimeout(self, value: float | None) -> None:
+        """As ever, but for free where it is so already: `ssl` sets after each step of a handshake
+        what was set before, by a system call."""
+        if value != self.gettimeout():
+            super().settimeout(value)
+
 
 def load(path: str | Path, now: datetime | None = None) -> Certificates:
     """What `loading` loads, at once."""
@@ -175,6 +181,8 @@ def _context_of(pair: Pair, alpn: Sequence[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # Set by Python 3.11.2: an end without close_notify would be as good as one with it.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_ciphers(CIPHERS)
     context.num_tickets = TICKETS
     try:

@@ -60,8 +60,11 @@ class Wheel:
             return
         key = id(entry)
         turned = self._turned
-        due = max(turned + 1, math.ceil((deadline - self.start) / self._tick))
-        due = min(due, turned + self._slots - 1)
+        due = math.ceil((deadline - self.start) / self._tick)
+        if due <= turned:
+            due = turned + 1
+        elif due >= turned + self._slots:
+            due = turned + self._slots - 1
         known = self._due.get(key)
         if known is not None:
             if known <= due:

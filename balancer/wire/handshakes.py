@@ -114,7 +114,7 @@ class Handshakes:
         # Who is looked at next is the oldest, unless newer ones have less time.
         if self._call is None or now + self.timeout < self._due or self._crowded():
             self._watch()
-        stream.start()
+        stream.start(self.listener.prompt)
 
     def stop(self) -> None:
         """End the handshakes in progress, and hold the listener no longer."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -52,6 +54,8 @@ class Listener:
         self.address = address
         self.accepted_total = 0
         self.refused_total = 0
+        #: Whether connections come with TCP_NODELAY set (see `Stream.start`).
+        self.prompt = False
         self._accepted: Callable[[socket.socket, Any], None] | None = None
         self._started = False
         self._paused: set[Hashable] = set()
@@ -71,6 +75,11 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept; again is harmless."""
+        if not self._started and not self.address.is_unix and sys.platform == "linux":
+            # Inherited there by what is accepted.
+            with suppress(OSError):
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.prompt = True
         self._started = True
         self._update()
 

@@ -39,7 +39,6 @@ class Shaking(Stream):
         "_shaken",
         "_tls",
         "negotiated",
-        "server_name",
         "session_reused",
     )
 
@@ -58,14 +57,13 @@ class Shaking(Stream):
         self._established = False
         #: What ALPN agreed on, or None.
         self.negotiated: bytes | None = None
-        #: Which server the client asked for, as it wrote it; at the client's side None.
-        self.server_name: str | None = None
         #: Whether an earlier session spared the full handshake.
         self.session_reused = False
 
-    def start(self) -> None:
+    def start(self, prompt: bool = False) -> None:
         """Begin the handshake; the client's side speaks first."""
-        self.setTcpNoDelay(True)
+        if not prompt:
+            self.setTcpNoDelay(True)
         self._start_reading()
         if not self._tls.server_side:
             self.shake()
@@ -75,15 +73,18 @@ class Shaking(Stream):
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._stop_writing()
-            Descriptor._start_reading(self)
+            if self._writing:
+                self._stop_writing()
+                Descriptor._start_reading(self)
         except ssl.SSLWantWriteError:
             Descriptor._stop_reading(self)
             self._start_writing()
         except (OSError, ValueError) as error:
             self.give_up(explain(error, self._tls.server_hostname or ""))
         else:
-            self._stop_writing()
+            if self._writing:
+                self._stop_writing()
+                Descriptor._start_reading(self)
             self._connect()
 
     def give_up(self, reason: str) -> None:
@@ -101,10 +102,8 @@ class Shaking(Stream):
         tls = self._tls
         protocol = tls.selected_alpn_protocol()
         self.negotiated = None if protocol is None else protocol.encode()
-        self.server_name = getattr(tls, "server_name", None)
         self.session_reused = bool(tls.session_reused)
         self._established = True
-        Descriptor._start_reading(self)
         shaken, self._shaken = self._shaken, None
         try:
             if shaken is not None:
@@ -113,6 +112,11 @@ class Shaking(Stream):
         except Exception:  # noqa: BLE001  # the reactor's edge: nobody above owns the socket
             _log.failure("{protocol} raised when it was connected", protocol=self.protocol)
             self.connectionLost(failure())
+
+    @property
+    def server_name(self) -> str | None:
+        """Which server the client asked for, as it wrote it; at the client's side None."""
+        return getattr(self._tls, "server_name", None)
 
     @property
     def version(self) -> str:

@@ -35,7 +35,8 @@ def serve(
         if handshakes is not None:
             handshakes.serve(sock, peer, protocol)
             return
-        Stream(listener.reactor, sock, protocol, listener.address.sockaddr, peer).start()
+        stream = Stream(listener.reactor, sock, protocol, listener.address.sockaddr, peer)
+        stream.start(listener.prompt)
 
     def give_up() -> None:
         if listener.accepted is accepted:

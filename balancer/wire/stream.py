@@ -107,9 +107,11 @@ class Stream(Sender):
         self._linger_left = LINGER_BYTES
         self._linger_call: IDelayedCall | None = None
 
-    def start(self) -> None:
-        """Join protocol and socket, and read. If the protocol raises, that ends the connection."""
-        self.setTcpNoDelay(True)
+    def start(self, prompt: bool = False) -> None:
+        """Join protocol and socket, and read. If the protocol raises, that ends the connection.
+        `prompt`: TCP_NODELAY is set already."""
+        if not prompt:
+            self.setTcpNoDelay(True)
         self._start_reading()
         try:
             self.protocol.makeConnection(self)
@@ -236,11 +238,13 @@ class Stream(Sender):
         self._stop_writing()
         if self._linger_call is not None and self._linger_call.active():
             self._linger_call.cancel()
-        # Closed all the same (close(2)): what it reports is a reset that nobody waits for.
-        with suppress(OSError):
+        try:
             if self._aborted:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.socket.close()
+        except OSError:  # each connection ends here, and `suppress` is three calls
+            # Closed all the same (close(2)): what it reports is a reset that nobody waits for.
+            pass
         protocol, self.protocol = self.protocol, nobody
         producer, self.producer = self.producer, None
         try:

@@ -58,7 +58,7 @@ def facts(head: Any) -> Any:
     """All that a head says."""
     if not isinstance(head, RequestHead):
         return str(head)
-    names = {*RequestHead.__slots__} - {"_block", "_rest", "quotes", "mark"}
+    names = {*RequestHead.__slots__} - {"_asked", "_block", "_rest", "quotes", "said", "mark"}
     said = {name: getattr(head, name) for name in names}
     return said, head.field(b"cookie"), head.cookie(b"c"), head.query(b"a"), head.path, head.line
 
@@ -67,7 +67,8 @@ class RenewTests(SynchronousTestCase):
     """`RequestHead.renew` beside a reader that remembers nothing."""
 
     def compare(self, first: bytes, data: bytes, trusted: bool, max_head: int = 9000) -> bool:
-        """Whether the head `first` could be renewed; then it is what a reader makes of `data`."""
+        """Whether the head `first` could be renewed; then it is what a reader makes of `data`, also
+        the second time."""
         head = outcome(Refused, RequestReader(remove=(b"x-b",)).read, first, trusted)
         if not isinstance(head, RequestHead) or not head.mark or head.length:
             return False
@@ -76,7 +77,13 @@ class RenewTests(SynchronousTestCase):
         if not head.renew(data, max_head):
             return False
         reader = RequestReader(max_head, remove=(b"x-b",))
-        self.assertEqual(facts(head), facts(outcome(Refused, reader.read, data, trusted)))
+        read = facts(outcome(Refused, reader.read, data, trusted))
+        self.assertEqual(facts(head), read)
+        head.forget()
+        self.assertFalse(head.renew(data[-2:], max_head))
+        self.assertTrue(head.renew(data, max_head))
+        self.assertTrue(head.renew(data, max_head))
+        self.assertEqual(facts(head), read)
         self.assertEqual(head.end, len(data))
         return True
 
@@ -91,6 +98,7 @@ class RenewTests(SynchronousTestCase):
                 self.compare(head, line + block, trusted)
                 self.compare(head, line + block + block, trusted)
                 self.compare(head, line + block[2:], trusted)
+                self.compare(head, block, trusted)
 
     def test_taken(self) -> None:
         """Plain heads are renewed by every line of a request that is sound, and by no other."""

@@ -224,6 +224,7 @@ class FakeListener:
     address: Address
     accepted: Any = None
     started: bool = False
+    prompt: bool = False
     paused: bool = False
 
     def start(self) -> None:

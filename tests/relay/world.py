@@ -173,6 +173,7 @@ class FakeListener:
         self.address = literal("127.0.0.1", port)
         self.accepted: Any = None
         self.started = False
+        self.prompt = False
         self.paused = False
 
     def start(self) -> None:

@@ -74,6 +74,15 @@ class ListenerTests(Case):
         self.assertFalse(os.get_inheritable(self.sockets[0].fileno()))
         self.assertEqual(self.listener.accepted_total, 1)
 
+    def test_prompt(self) -> None:
+        """A listener that says so gives connections that have TCP_NODELAY."""
+        self.own()
+        self.client()
+        self.reactor.turn()
+        [sock] = self.sockets
+        nodelay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        self.assertEqual(self.listener.prompt, bool(nodelay))
+
     def test_batches(self) -> None:
         """Many are accepted in a turn, and no more than leaves room for others."""
         self.own()

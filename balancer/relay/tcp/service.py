@@ -157,7 +157,8 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
             self._tls.handshakes(listener).serve(sock, peer, link.client)
             return
         host = listener.address.sockaddr
-        self._stream(self.context.reactor, sock, link.client, host, peer).start()
+        stream = self._stream(self.context.reactor, sock, link.client, host, peer)
+        stream.start(listener.prompt)
 
     def _bound_connections(self) -> None:
         """Let further connections wait in the backlog while there are as many as may be."""
