@@ -71,6 +71,8 @@ class Responder(Answering):
         """The entry for a question that has none yet, or that is one of many which share one: names
         that do not exist. None: it needs to be looked at more closely."""
         end = HEADER + len(question) - 4
+        if end - HEADER > MAX_NAME:  # before its labels are walked: there may be thousands
+            return None
         at = HEADER
         if end - at > MAX_NAME:
             return None

@@ -6,7 +6,8 @@ import dns.message
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.cookies import Cookies
-from balancer.dns.responder import Responder, World
+from balancer.dns.kept import World
+from balancer.dns.responder import Responder
 from balancer.dns.served import Served
 from balancer.dns.zone import Zone
 from tests.dns.zones import ORIGIN, sound

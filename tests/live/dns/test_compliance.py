@@ -16,7 +16,7 @@ from tests.live.dns.otherwise import OTHERWISE
 from tests.live.dns.starting import NameServerTestCase
 from tests.live.harness import LOOPBACK
 
-SILENT = 0.4
+SILENT = 0.2
 """Seconds after which no answer means that there is none; peers drop some of the queries."""
 
 

@@ -77,7 +77,8 @@ class ResolverTests(WorldTestCase):
     marks = 0
 
     def test_walk(self) -> None:
-        """unbound, minimising and hardened, finds every kind of record."""
+        """unbound, minimising and hardened, finds every kind of record, over TCP what does not
+        fit into a datagram; and dig walks the delegations itself."""
         self.resolver()
         wrong = []
         for name, rdtype, rcode, expected in WALKS:
@@ -86,15 +87,11 @@ class ResolverTests(WorldTestCase):
             if got != (rcode, sorted(expected)):
                 wrong.append(f"{name} {rdtype}: {got}")
         self.assertEqual([], wrong)
-
-    def test_big(self) -> None:
-        """What does not fit into a datagram is found over TCP."""
-        self.resolver()
         self.assertEqual(25, len(resolve("big4096.example.test.", "TXT").answer[0]))
+        self.trace()
 
-    def test_trace(self) -> None:
-        """dig walks the delegations itself; unbound tells it the addresses of name servers."""
-        self.resolver()
+    def trace(self) -> None:
+        """`dig +trace`, which unbound tells the addresses of name servers."""
         names = self.directory / "resolv.conf"
         names.write_text(f"nameserver {RESOLVER}\n")
         own = mounted(f"mount --bind {names} /etc/resolv.conf")
@@ -114,7 +111,7 @@ class ResolverTests(WorldTestCase):
 
     def test_subnets(self) -> None:
         """A resolver that tells its clients' networks gets each the near server, and may use the
-        answer for that network only."""
+        answer for that network only; one that is the same for everybody, it asks for once."""
         self.resolver("subnetcache iterator", SUBNETS)
         near = "near.example.test."
         self.assertEqual(["192.0.2.111"], data(resolve(near, "A", WEST)))
@@ -125,10 +122,6 @@ class ResolverTests(WorldTestCase):
         self.assertEqual(["192.0.2.111"], data(resolve(near, "A", WEST_TOO)))
         self.assertEqual(["192.0.2.112"], data(resolve(near, "A", EAST)))
         self.assertEqual(asked, len(self.asked("near.example.test")))
-
-    def test_scope_of_all(self) -> None:
-        """An answer that is the same for everybody is asked for once."""
-        self.resolver("subnetcache iterator", SUBNETS)
         for source in (WEST, EAST, ELSEWHERE, WEST_TOO):
             self.assertEqual(3, len(data(resolve("www.example.test.", "A", source))))
         log = self.asked("www.example.test")
