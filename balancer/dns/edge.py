@@ -50,7 +50,10 @@ class Edge:
         self.atlas.subscribe(self._moved)
         self.fronts: dict[Where, Front] = {}
         self._served: dict[Served, tuple[Where, ...]] = {}
-        self._cookies = Cookies(token_bytes(SECRET_SIZE))
+        self._draining: set[Served] = set()
+        self.cookies = Cookies(token_bytes(SECRET_SIZE))
+        # Those of sections that name a file of their own.
+        self._own_cookies: dict[Served, Cookies] = {}
         self._world = World(packed, context.reactor.seconds, time.time)
         self._revisions: dict[str, int] = {}
         self._dirty: set[str] = set()
@@ -67,7 +70,9 @@ class Edge:
         self._arrange()
 
     def leave(self, served: Served) -> None:
-        """Serve it no more."""
+        """Serve it no more, nor make cookies by its secrets."""
+        self._draining.discard(served)
+        self._own_cookies.pop(served, None)
         if self._served.pop(served, None) is None:
             return
         self._arrange()
@@ -83,9 +88,10 @@ class Edge:
             self.atlas.start()
             self._looking = self.context.reactor.callLater(LOOK_INTERVAL, self._look)
 
-    def is_shared(self, front: Front, leaving: Served) -> bool:
-        """Whether other zones are served there as well."""
-        return any(each is not leaving for each in self.at(front))
+    def drain(self, served: Served) -> list[Front]:
+        """The zone drains: its addresses where all others do so too, or there are none."""
+        self._draining.add(served)
+        return [front for front in self.of(served) if self._draining.issuperset(self.at(front))]
 
     def at(self, front: Front) -> list[Served]:
         """The zones that are served there."""
@@ -99,10 +105,21 @@ class Edge:
         """Where the zone is served."""
         return [self.fronts[where] for where in self._served.get(served, ())]
 
-    def secure(self, cookies: Cookies) -> None:
-        """Make and check cookies by these secrets from now on, under the site's name of now."""
-        self._cookies = cookies
+    def secure(self, served: Served, cookies: Cookies | None, own: bool) -> None:
+        """Where the zone is served, make and check cookies by these secrets from now on if they are
+        its `own`, elsewhere if no zone has own ones; by those of before if it is None. All under
+        the site's name of now."""
+        self._own_cookies.pop(served, None)
+        if cookies is not None and own:
+            self._own_cookies[served] = cookies
+        elif cookies is not None:
+            self.cookies = cookies
+        self._secure_all()
+
+    def _secure_all(self) -> None:
         for front in self.fronts.values():
+            known = (self._own_cookies.get(each) for each in self.at(front))
+            cookies = next((each for each in known if each), self.cookies)
             front.responder.equip(cookies, self._nsid())
 
     def _nsid(self) -> bytes:
@@ -120,10 +137,11 @@ class Edge:
             if where not in self.fronts:
                 self.fronts[where] = self._front(where)
             self.fronts[where].responder.serve(here)
+        self._secure_all()
 
     def _front(self, where: Where) -> Front:
         context = self.context
-        responder = Responder(self._cookies, self._world, self._nsid())
+        responder = Responder(self.cookies, self._world, self._nsid())
         return Front(context, responder, context.datagrams(*where), context.listener(*where))
 
     # News of pools

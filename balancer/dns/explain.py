@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from balancer.dns import codes, names, rdata
+from balancer.dns.answering import NO_DATA
 from balancer.dns.pools import ANYBODY, Asker, PoolName
 from balancer.dns.records import Record
 from balancer.dns.served import Served
@@ -32,8 +33,9 @@ def explain(served: Served, question: Mapping[str, str], scope: Scope) -> Mappin
         ranking = territory.rankings[territory.ranking(address)]
     found = served.zone.find(key, key, qtype, ANYBODY)
     followed = [served.names[name] for name in found.follows if name in served.names]
-    last = followed[-1] if followed else None
-    if last is not None and qtype in last.types:
+    # Where others than those that were asked for are in the answer, they only go beside it.
+    last = followed[-1] if followed and qtype in followed[-1].types else None
+    if last is not None:
         asker = Asker(ranking, last.turns(qtype, ranking).next.peek())
         found = served.zone.find(key, key, qtype, asker)
     told = _told(served, found)
@@ -52,6 +54,8 @@ def _question(question: Mapping[str, str]) -> tuple[bytes, int]:
     qtype = codes.type_number(word)
     if qtype is None:
         raise NotDone(f"type: expected a type such as A, AAAA or TYPE65, got {word!r}")
+    if qtype in NO_DATA:
+        raise NotDone(f"type: expected a type of data, got {word!r}, which is refused over UDP")
     return key, qtype
 
 
@@ -107,5 +111,5 @@ def _of_pool(
         "chosen": next((server for server, data in servers if data in chosen), None),
         "place": place or None,
         "ranking": list(ranking),
-        "answer": "SERVFAIL: " + answer if name.refuses else answer,
+        "answer": "SERVFAIL: " + answer if name.refuses and found.kind == "nodata" else answer,
     }

@@ -17,8 +17,7 @@ OTHER: Final = "other"
 class Figures:
     """Answers by type and rcode, and what became of them on the way out."""
 
-    __slots__ = ("_answers", "dropped", "signed", "slipped", "tcp", "transfers",
-                 "truncated")
+    __slots__ = ("_answers", "dropped", "slipped", "tcp", "transfers", "truncated")
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, int], list[int]] = {}
@@ -26,7 +25,6 @@ class Figures:
         self.tcp = 0
         self.dropped = 0
         self.slipped = 0
-        self.signed = 0
         self.transfers = 0
 
     def answer(self, qtype: int, rcode: int) -> list[int]:

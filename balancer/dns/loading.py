@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from balancer.config.slices import Slices
+from balancer.config.slices import Slices, finish
 from balancer.dns import codes
 from balancer.dns.serials import DIGEST_SIZE, Written
 from balancer.dns.tree import RRset, Tree, find_type, planted
@@ -20,7 +20,17 @@ from balancer.interfaces import PrepareError
 from balancer.wire.stamps import Stamps, stamps
 
 BYTES_A_SLICE: Final = 1024 * 1024
-"""Bytes digested before others have their turn: about 1 ms."""
+"""Bytes read, or digested, before others have their turn: about 1 ms."""
+
+
+@frozen(eq=False)
+class Opened:
+    """A file that was read, with its stamp of before: what changes while it is read will be read
+    again."""
+
+    name: str
+    stamps: Stamps
+    text: bytes
 
 
 @define(eq=False)
@@ -46,7 +56,7 @@ class Loader:
         if self._loaded is not None and made_of == self._made_of and fresh == self._stamps:
             assert self._loaded.tree is not None
             return self._loaded.tree, False
-        opened: list[tuple[str, bytes]] = []
+        opened: list[Opened] = []
         if path is None:
             loaded = Loaded(planted(self.origin, {self.origin: apex}), (), ())
         else:
@@ -54,31 +64,31 @@ class Loader:
         if loaded.tree is None:
             problems = "\n".join(f"[dns {self.section}] zone: {each}" for each in loaded.problems)
             raise PrepareError(problems)
-        texts = (text for _, text in opened)
-        self.written = yield from _written(loaded.tree, apex, texts)
+        self.written = yield from _written(loaded.tree, apex, (each.text for each in opened))
         self._made_of, self._loaded = made_of, loaded
-        self._opened = [name for name, _ in opened]
-        self._stamps = stamps(self._opened)
+        before = {each.name: each.stamps for each in reversed(opened)}
+        self._opened = list(before)
+        self._stamps = tuple(stamp for each in before.values() for stamp in each)
         # A collection that walks over a million names takes 0.7 s; this takes none of them over.
         gc.freeze()
         return loaded.tree, True
 
     def _reading(
-        self, path: str, apex: tuple[RRset, ...], opened: list[tuple[str, bytes]]
+        self, path: str, apex: tuple[RRset, ...], opened: list[Opened]
     ) -> Slices[Loaded]:
         def open_file(name: str) -> bytes:
-            text = _read(name)
-            opened.append((name, text))
-            return text
+            opened.append(finish(_opening(name)))
+            return opened[-1].text
 
         try:
-            text = open_file(path)
+            file = yield from _opening(path)
         except OSError as error:
             msg = f"[dns {self.section}] zone: expected a file that can be read, got {path}: " + (
                 error.strerror or str(error)
             )
             raise PrepareError(msg) from error
-        return (yield from reading(text, Master(path, self.origin, open_file, apex)))
+        opened.append(file)
+        return (yield from reading(file.text, Master(path, self.origin, open_file, apex)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -101,9 +111,15 @@ def _written(tree: Tree, apex: tuple[RRset, ...], texts: Iterable[bytes]) -> Sli
     return Written(int.from_bytes(soa[2][0][-20:-16], "big") if own else None, hashed.digest())
 
 
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise OSError(f"expected at most {MAX_BYTES} bytes, got more")
-    return data
+def _opening(name: str) -> Slices[Opened]:
+    """Read a file, piece by piece. Raises OSError."""
+    before = stamps([name])
+    pieces, size = [], 0
+    with open(name, "rb") as file:
+        while piece := file.read(BYTES_A_SLICE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_BYTES:
+                raise OSError(f"expected at most {MAX_BYTES} bytes, got more")
+            yield
+    return Opened(name, before, b"".join(pieces))

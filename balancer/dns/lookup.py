@@ -14,7 +14,6 @@ from attrs import frozen
 
 from balancer.dns import ratelimit
 from balancer.dns.codes import MNEMONICS, SERVFAIL, SOA
-from balancer.dns.geo.prefixes import Scopes
 from balancer.dns.pools import ANYBODY, Asker, PoolName
 from balancer.dns.prepared import Entry, Variant
 from balancer.dns.reply import Body, TooLong, render
@@ -190,7 +189,7 @@ class ForClients:
         self._fault = fault
         # Who is answered by the same place gets the same, and is of one scope.
         self._places = asked.last.places(asked.qtype, territory.rankings)
-        self._scopes = Scopes(territory, self._places)
+        self._scopes = asked.last.scopes(asked.qtype, territory)
         self._by_place: dict[str, Entry] = {}
 
     def choose(self, address: bytes) -> tuple[Entry, int]:

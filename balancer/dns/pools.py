@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 
 from balancer.dns import turns
 from balancer.dns.codes import AAAA, HTTPS, A, type_text
+from balancer.dns.geo.prefixes import Scopes, Territory
 from balancer.dns.settings import AnswerLine
 from balancer.dns.standing import Standing, stand, ttl_now, why_not
 from balancer.dns.svcb import Service, service_data
@@ -106,6 +107,8 @@ class PoolName:
         self._remembered = remembered
         self._targets: dict[int, tuple[Target, ...]] = {}
         self._turns: dict[tuple[int, tuple[str, ...]], tuple[tuple[Target, ...], Turns]] = {}
+        # By type: each remembers thousands of networks, and a wildcard has hundreds of entries.
+        self._scopes: dict[int, Scopes] = {}
         self._own_stands = False
         self._seen: object = None
 
@@ -126,7 +129,7 @@ class PoolName:
             return False
         self._seen, self.ttl, self._targets = seen, ttl, targets
         self.fault, self.refuses = standing.fault, standing.refuses
-        self._turns = {}
+        self._turns, self._scopes = {}, {}
         return True
 
     def turns(self, qtype: int, ranking: tuple[str, ...] = ()) -> Turns:
@@ -147,6 +150,14 @@ class PoolName:
     def places(self, qtype: int, rankings: Sequence[tuple[str, ...]]) -> Places:
         """Which place answers the clients of each ranking."""
         return Places(rankings, frozenset(target.place for target in self._of_type(qtype)))
+
+    def scopes(self, qtype: int, territory: Territory) -> Scopes:
+        """For which prefixes the answers to clients hold, for all who ask by whatever name."""
+        known = self._scopes.get(qtype)
+        if known is None or known.territory is not territory:
+            places = self.places(qtype, territory.rankings)
+            known = self._scopes[qtype] = Scopes(territory, places)
+        return known
 
     def answered(self, qtype: int, ranking: tuple[str, ...]) -> list[tuple[str, bytes]]:
         """The names and addresses of the servers that clients of that ranking get, in some turn."""

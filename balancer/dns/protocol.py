@@ -114,6 +114,8 @@ class DnsConnection(Protocol):
             self._transfer = None
         else:
             self._send(piece)
+            if not self._paused:
+                self.deadline = self._seconds() + KEEPALIVE
 
     def _send(self, answer: bytes) -> None:
         self.transport.write(len(answer).to_bytes(_LENGTH, "big") + answer)

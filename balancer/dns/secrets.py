@@ -42,27 +42,31 @@ def keys(section: str, path: str | None) -> Mapping[bytes, Key]:
         raise PrepareError(f"{where}: {path}:{error.line}: {error}") from error
 
 
-def cookies(state: str, path: str | None) -> Cookies:
-    """Cookies by the secrets in the file at `path`, or by one of our own. Raises `PrepareError`."""
+def cookies(section: str, state: str, path: str | None) -> Cookies | None:
+    """Cookies by the secrets in the file at `path`, or by one of our own; None if that cannot be
+    kept, so that those in force may go on. Raises `PrepareError`."""
     if path is not None:
-        return _read(path)
+        return _read(f"[dns {section}] cookie-secret-file", path)
     made = os.path.join(state, MADE_SECRET)
     try:
         if statefile.load(made, MAX_FILE) is not None:
-            return _read(made)
+            return _read("DNS cookies", made)
         secret = token_bytes(SECRET_SIZE)
         statefile.save(made, secret.hex().encode() + b"\n")
     except (OSError, PrepareError) as error:
         log.warn("{error}; DNS cookies do not survive a restart", error=error)
-        secret = token_bytes(SECRET_SIZE)
+        return None
     return Cookies(secret)
 
 
-def _read(path: str) -> Cookies:
-    expected = f"expected one or two lines of {2 * SECRET_SIZE} hexadecimal digits in {path}"
+def _read(where: str, path: str) -> Cookies:
+    digits = 2 * SECRET_SIZE
+    expected = f"{where}: expected one or two lines of {digits} hexadecimal digits in {path}"
     try:
         data = statefile.load(path, MAX_FILE)
-        lines = [bytes.fromhex(line) for line in (data or b"").decode("ascii").split()]
+        if data is None:
+            raise PrepareError(f"{expected}, which is not there")
+        lines = [bytes.fromhex(line) for line in data.decode("ascii").split()]
     except OSError as error:
         raise PrepareError(f"{expected}: {error.strerror or error}") from error
     except ValueError as error:

@@ -63,7 +63,7 @@ class Prepared:
     written: Written
     names: Mapping[bytes, PoolName]
     territory: Territory
-    cookies: Cookies
+    cookies: Cookies | None
     keys: Mapping[bytes, Key]
     log_file: LogFile | None
 
@@ -105,7 +105,7 @@ class DnsBalancer(Service):
             self._loader = Loader(self.section, key)
             self._primary = Primary(self.section, key, self._context)
         keys = self._keys(settings)
-        cookies = secrets.cookies(self._context.state, settings.cookie_secret_file)
+        cookies = secrets.cookies(self.section, self._context.state, settings.cookie_secret_file)
         log_file = self._log_file(settings)
         tree, fresh = yield from self._loader.loading(settings.zone, self._apex(settings, key))
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
@@ -120,10 +120,16 @@ class DnsBalancer(Service):
 
     def _key(self) -> bytes:
         try:
-            return from_text(self.section.rstrip(".") + ".").lower()
+            key = from_text(self.section.rstrip(".") + ".").lower()
         except BadName as error:
             msg = f"[dns {self.section}]: expected {error} as the zone's name, got {self.section!r}"
             raise PrepareError(msg) from error
+        for other in self._context.balancers("dns"):
+            if other != self.section and _plain(other) == _plain(self.section):
+                raise PrepareError(
+                    f"[dns {self.section}]: expected each zone once, got [dns {other}] as well"
+                )
+        return key
 
     def _keys(self, settings: DnsSettings) -> Mapping[bytes, Key]:
         keys = secrets.keys(self.section, settings.tsig_file)
@@ -157,17 +163,21 @@ class DnsBalancer(Service):
 
     def _names(self, settings: DnsSettings, key: bytes) -> Iterator[tuple[bytes, PoolName]]:
         """The names of `answers`, and those of servers that have one of their own."""
+        taken = set()
         for line in settings.answers:
             try:
                 name = line.key(key)
             except BadName as error:
                 msg = f"[dns {self.section}] answers: expected {error}, got {line.name!r}"
                 raise PrepareError(msg) from error
+            if name in taken:
+                msg = f"[dns {self.section}] answers: expected each name once, got {line.name!r} "
+                raise PrepareError(f"{msg}for {to_text(name)} again")
+            taken.add(name)
             yield name, self._pool_name(line, self._context.pool(line.pool), settings)
-        taken = {line.key(key) for line in settings.answers}
         for each in self._context.balancers("subdomains").values():
             named: INamedServers = INamedServers(each)
-            if named.zone.rstrip(".").lower() == self.section.rstrip(".").lower():
+            if _plain(named.zone) == _plain(self.section):
                 for server, text in named.names().items():
                     name = from_text(text + ".").lower()
                     if name in taken:
@@ -220,7 +230,7 @@ class DnsBalancer(Service):
             in_slices(self._context.reactor, before.forgetting())
         self._edge.atlas.commit(prepared.territory)
         self._edge.join(served, ((each.host, each.port) for each in settings.listen))
-        self._edge.secure(prepared.cookies)
+        self._edge.secure(served, prepared.cookies, settings.cookie_secret_file is not None)
         self._listen_to()
         if self.running and not self._draining:
             self._edge.start(served)
@@ -265,16 +275,15 @@ class DnsBalancer(Service):
             self._primary.start()
 
     def drain(self) -> Deferred[None]:
-        """Take no new connections where no other zone is served, and fire when none is left.
+        """Take no new connections where all zones drain, and fire when none is left.
         Datagrams are answered until the service stops."""
         served = self._served
         if served is None:
             return succeed(None)
         self._draining = True
-        alone = [each for each in self._edge.of(served) if not self._edge.is_shared(each, served)]
-        drained: Deferred[None] = DeferredList([front.drain() for front in alone]).addCallback(
-            lambda _: None
-        )
+        drained: Deferred[None] = DeferredList(
+            [front.drain() for front in self._edge.drain(served)]
+        ).addCallback(lambda _: None)
         return drained
 
     def stopService(self) -> Deferred[None]:
@@ -333,6 +342,10 @@ class DnsBalancer(Service):
 
 SHOWN_WARNINGS = 20
 """Warnings about the zone's file in the status, and in the log when it is read."""
+
+
+def _plain(zone: str) -> str:
+    return zone.rstrip(".").lower()
 
 
 def _scope(fronts: Sequence[Any], served: Served, key: bytes, qtype: int, address: bytes) -> int:

@@ -61,8 +61,19 @@ def absolute(text: str) -> str:
     return domain(text if text.endswith(".") else text + ".")
 
 
+def mailbox(text: str) -> str:
+    """A mailbox as a domain name (RFC 1035 3.3.12)."""
+    local, at, host = text.partition("@")
+    if at:
+        meant = local.replace(".", "\\.") + "." + host if local and host else None
+        raise Unreadable("a mailbox as a domain name such as hostmaster.example.org", meant=meant)
+    return absolute(text)
+
+
 def key_name(text: str) -> str:
     """The name of a TSIG key (RFC 8945 4.2): a domain name, in lower case."""
+    if not text:
+        raise Unreadable("the name of a key")
     return absolute(text).lower()
 
 
@@ -205,7 +216,7 @@ class DnsSettings:
         "`ns1.ZONE` by default.",
     )
     contact: str | None = option(
-        absolute,
+        mailbox,
         help="The mailbox in the SOA, as a domain name: `hostmaster.example.org`. Counts only "
         "where the zone file has no SOA; `hostmaster.ZONE` by default.",
     )
