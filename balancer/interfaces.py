@@ -80,6 +80,14 @@ class IPrepared(Interface):
         """Drop the change and what was opened for it."""
 
 
+class IPreparedFromFiles(IPrepared):
+    """A change that also depends on what files hold, which the site file does not show."""
+
+    def changes() -> Sequence[str]:
+        """What is different in files since they were last in force, for whoever reloads: `~ dns
+        example.test: the zone file was read again`. Nothing at the first time."""
+
+
 class IBalancer(IService):
     """
     One section of the site file at work.

@@ -145,9 +145,11 @@ class Section:
     """
     A kind of section, declared. `references`, `claims` and `check` are given the settings and must
     not raise; `check` is asked only when every option of the section could be read. With `later`
-    the whole kind is in the contract but not built; `unusable` is the reason why this kind's
-    sections cannot be used here, for one whose maker does not import. With `inert` its sections are
-    only read by others: no balancer is made of them.
+    the whole kind is in the contract but not built. `together` is given the settings of all sound
+    sections of the kind by name, and says what they must be to each other, with None after each few
+    milliseconds of work; a finding without an option is about the section's title. `unusable` is
+    the reason why this kind's sections cannot be used here, for one whose maker does not import.
+    With `inert` its sections are only read by others: no balancer is made of them.
     """
 
     kind: str
@@ -157,6 +159,7 @@ class Section:
     references: Callable[[Any], Iterable[Reference]] = _nothing
     claims: Callable[[Any], Iterable[Claim]] = _nothing
     check: Callable[[Any], Iterable[Finding]] = _nothing
+    together: Callable[[Mapping[str, Any]], Iterable[tuple[str, Finding] | None]] = _nothing
     later: bool = False
     unusable: str = ""
     inert: bool = False

@@ -25,13 +25,13 @@ from balancer.dns.geo.prefixes import Territory
 from balancer.dns.keys import Key
 from balancer.dns.loading import Loader
 from balancer.dns.log import writer
-from balancer.dns.names import BadName, from_text, to_text
+from balancer.dns.names import from_text, to_text
 from balancer.dns.pools import PoolName
 from balancer.dns.primary import Primary
 from balancer.dns.ratelimit import RateLimit
 from balancer.dns.serials import Written
 from balancer.dns.served import Served
-from balancer.dns.settings import AnswerLine, DnsSettings
+from balancer.dns.settings import AnswerLine, DnsSettings, zone_key
 from balancer.dns.svcb import Service as HttpsService
 from balancer.dns.tree import RRset, Tree
 from balancer.dns.zone import BadZone, Zone, apex
@@ -100,7 +100,7 @@ class DnsBalancer(Service):
     def preparing(self, settings: DnsSettings) -> Slices[IPrepared]:
         """See `IPreparesInSlices`. Raises `PrepareError` for what cannot be read, and for names
         that cannot stand beside the zone's records."""
-        key = self._key()
+        key = zone_key(self.section)
         if self._loader is None:
             self._loader = Loader(self.section, key)
             self._primary = Primary(self.section, key, self._context)
@@ -117,19 +117,6 @@ class DnsBalancer(Service):
         )
         written = self._loader.written
         return Prepared(self, settings, zone, written, names, territory, cookies, keys, log_file)
-
-    def _key(self) -> bytes:
-        try:
-            key = from_text(self.section.rstrip(".") + ".").lower()
-        except BadName as error:
-            msg = f"[dns {self.section}]: expected {error} as the zone's name, got {self.section!r}"
-            raise PrepareError(msg) from error
-        for other in self._context.balancers("dns"):
-            if other != self.section and _plain(other) == _plain(self.section):
-                raise PrepareError(
-                    f"[dns {self.section}]: expected each zone once, got [dns {other}] as well"
-                )
-        return key
 
     def _keys(self, settings: DnsSettings) -> Mapping[bytes, Key]:
         keys = secrets.keys(self.section, settings.tsig_file)
@@ -165,14 +152,7 @@ class DnsBalancer(Service):
         """The names of `answers`, and those of servers that have one of their own."""
         taken = set()
         for line in settings.answers:
-            try:
-                name = line.key(key)
-            except BadName as error:
-                msg = f"[dns {self.section}] answers: expected {error}, got {line.name!r}"
-                raise PrepareError(msg) from error
-            if name in taken:
-                msg = f"[dns {self.section}] answers: expected each name once, got {line.name!r} "
-                raise PrepareError(f"{msg}for {to_text(name)} again")
+            name = line.key(key)
             taken.add(name)
             yield name, self._pool_name(line, self._context.pool(line.pool), settings)
         for each in self._context.balancers("subdomains").values():

@@ -4,11 +4,11 @@ The options of `[dns ZONE]`, declared. Pure: texts become values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import frozen
 
-from balancer.config.schema import Claim, Reference, Section, option
+from balancer.config.schema import Claim, Finding, Reference, Section, option
 from balancer.config.values import (
     Endpoint,
     Network,
@@ -24,7 +24,7 @@ from balancer.config.values import (
     or_off,
     path,
 )
-from balancer.dns.names import ROOT, BadName, from_text, to_text
+from balancer.dns.names import BadName, from_text, is_within, to_text
 
 POLICIES = ("all", "round-robin", "weighted", "geo", "failover")
 WHEN_DOWN = ("all", "nodata", "servfail")
@@ -308,12 +308,6 @@ def _relations(settings: DnsSettings) -> Iterable[tuple[str, int, str]]:
             yield "listen", index, f"expected ADDRESS:PORT, got '{each}'"
         elif not each.port:
             yield "listen", index, "expected a port above 0: UDP and TCP need the same"
-    seen: dict[bytes, int] = {}
-    for index, line in enumerate(settings.answers):
-        key = from_text(line.name, ROOT).lower()
-        if key in seen:
-            yield "answers", index, f"expected each name once, got {to_text(key)} again"
-        seen.setdefault(key, index)
     yield from _needed_keys(settings)
 
 
@@ -326,6 +320,53 @@ def _needed_keys(settings: DnsSettings) -> Iterable[tuple[str, int, str]]:
                 yield option_, index, "expected tsig-file beside key=, got none"
 
 
+def zone_key(section: str) -> bytes:
+    """The zone of a section's name, as a key. Raises `BadName`."""
+    return from_text(section.rstrip(".") + ".").lower()
+
+
+def _together(sections: Mapping[str, DnsSettings]) -> Iterable[tuple[str, Finding] | None]:
+    """What zones must be to each other, and names to their zones. See `Section.together`."""
+    zones: dict[bytes, str] = {}
+    secrets: dict[Endpoint, tuple[str, str]] = {}
+    for zone, settings in sections.items():
+        yield None
+        try:
+            key = zone_key(zone)
+        except BadName as error:
+            yield zone, ("", 0, f"expected {error} as the zone's name, got {zone!r}")
+            continue
+        other = zones.setdefault(key, zone)
+        if other != zone:
+            yield zone, ("", 0, f"expected each zone once, got that of [dns {other}] again")
+        yield from _too_long(zone, settings, key)
+        for where in settings.listen if settings.cookie_secret_file is not None else ():
+            mine = (zone, str(settings.cookie_secret_file))
+            there = secrets.setdefault(where, mine)
+            if there[1] != mine[1]:
+                text = f"expected the file of [dns {there[0]}], which listens at {where} too, "
+                yield zone, ("cookie-secret-file", 0, f"{text}got {mine[1]!r}")
+
+
+def _too_long(
+    zone: str, settings: DnsSettings, key: bytes
+) -> Iterable[tuple[str, Finding]]:
+    seen: dict[bytes, str] = {}
+    for index, line in enumerate(settings.answers):
+        try:
+            answered = line.key(key)
+        except BadName as error:
+            yield zone, ("answers", index, f"expected {error}, got {line.name!r}")
+            continue
+        if not is_within(answered, key):
+            text = f"expected a name within {to_text(key)}, got {line.name!r}"
+            yield zone, ("answers", index, text)
+        other = seen.setdefault(answered, line.name)
+        if other != line.name:
+            text = f"expected each name once, got {line.name!r}, which is {other!r}"
+            yield zone, ("answers", index, text)
+
+
 DNS = Section(
     kind="dns",
     settings=DnsSettings,
@@ -333,4 +374,5 @@ DNS = Section(
     references=_references,
     claims=_claims,
     check=_relations,
+    together=_together,
 )

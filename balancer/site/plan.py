@@ -147,7 +147,12 @@ def reading(text: str, path: str, makers: Makers) -> Slices[Plan]:
     file = yield from schema.reading(text, path, makers.sections())
     draft = _Draft(file, makers)
     yield
-    problems = [*file.problems, *draft.problems()]
+    problems = list(file.problems)
+    for problem in draft.problems():
+        if problem is None:
+            yield
+        else:
+            problems.append(problem)
     yield
     problems.sort(key=lambda problem: problem.line)
     if any(problem.severity == "error" for problem in problems):
@@ -171,7 +176,8 @@ class _Draft:
         self._users = self._all_users()
         self._checks: dict[str, Callable[[IContext], ICheck] | None] = {}
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[Problem | None]:
+        """All that is wrong; None after each few milliseconds of work."""
         yield from self._bad_references()
         yield from self._circles()
         yield from self._bad_claims()
@@ -180,6 +186,7 @@ class _Draft:
         yield from self._tls_problems()
         yield from self._unix_problems()
         yield from self._missing_ports()
+        yield from self._of_kinds()
 
     def plan(self, warnings: tuple[Problem, ...]) -> Plan:
         site = next(s.settings for s in self._sections if s.kind == "site")
@@ -282,6 +289,20 @@ class _Draft:
                 text = f"expected the name of a [{reference.kind} NAME] section, got {got}"
                 text += _meant(nearest(reference.name, names))
                 yield self._problem(section, reference.option, reference.index, text)
+
+    def _of_kinds(self) -> Iterator[Problem | None]:
+        """What the sections of one kind must be to each other."""
+        kinds: dict[str, dict[str, Parsed]] = {}
+        for section in self._sections:
+            kinds.setdefault(section.kind, {})[section.name] = section
+        for kind, sections in kinds.items():
+            settings = {name: section.settings for name, section in sections.items()}
+            for found in self._declared[kind].together(settings):
+                if found is None:
+                    yield None
+                else:
+                    name, (option, index, text) = found
+                    yield self._problem(sections[name], option, index, text)
 
     def _claims(self) -> Iterator[tuple[Parsed, Claim]]:
         for section in self._sections:

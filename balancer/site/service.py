@@ -80,8 +80,9 @@ class SiteService(MultiService):
         """Put `plan` in force, in whole or not at all: see `Live.preparing` for what it raises."""
         finish(self.following(plan))
 
-    def following(self, plan: Plan) -> Slices[None]:
-        """The same in slices. Raises PrepareError if the site began to drain meanwhile."""
+    def following(self, plan: Plan) -> Slices[Sequence[str]]:
+        """The same in slices; what balancers found different in files. Raises PrepareError if the
+        site began to drain meanwhile."""
         change = yield from self.live.preparing(plan)
         if not self.draining:
             yield from change.committing()
@@ -92,6 +93,7 @@ class SiteService(MultiService):
         self._turns = deque(self.context.registry.pools.values())
         self.overriding.renew()
         self.memory.renew()
+        return change.read_again
 
     # -- life
 

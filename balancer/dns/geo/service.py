@@ -26,7 +26,7 @@ from balancer.dns.geo.mmdb import Broken
 from balancer.dns.geo.places import MAX_PLACES, Facts
 from balancer.dns.geo.prefixes import Territory
 from balancer.dns.geo.records import About, Database, opening
-from balancer.dns.geo.settings import PlaceSettings, conflicting
+from balancer.dns.geo.settings import PlaceSettings
 from balancer.interfaces import PrepareError
 from balancer.wire.slices import in_slices
 from balancer.wire.stamps import Stamps, stamps
@@ -39,9 +39,6 @@ MAX_BYTES: Final = 1 << 30
 
 MAX_NETWORKS: Final = 100_000
 """Networks that all places list together; each costs some 30 us when the territory is built."""
-
-MAX_CONFLICTS: Final = 20
-"""Conflicts that are shown: a screenful."""
 
 _PIECE_BYTES: Final = 1 << 20
 """Read in one slice: some 0.3 ms."""
@@ -103,7 +100,7 @@ class Atlas:
             if (edition.path, edition.stamps) == (database_path, now) \
                     and list(edition.places.items()) == list(places.items()):
                 return known
-        yield from _checking(places)
+        _check(places)
         return (yield from self._surveying(Edition(dict(places), database_path, now)))
 
     def _surveying(self, edition: Edition) -> Slices[Territory]:
@@ -204,17 +201,14 @@ class Atlas:
         building.addCallbacks(swap, refuse)
 
 
-def _checking(places: Mapping[str, PlaceSettings]) -> Slices[None]:
-    """Raise `PrepareError` for places that do not go together."""
+def _check(places: Mapping[str, PlaceSettings]) -> None:
+    """Raise `PrepareError` for more than there may be."""
     networks = sum(len(line) for settings in places.values() for line in settings.networks)
     for count, most, things in (
         (len(places), MAX_PLACES, "places"), (networks, MAX_NETWORKS, "networks of all places")
     ):
         if count > most:
             raise PrepareError(f"[place]: expected at most {most} {things}, got {count}; list less")
-    found = yield from conflicting(places)
-    if found:
-        raise PrepareError("\n".join(found[:MAX_CONFLICTS]))
 
 
 def _facts(database: Database) -> Callable[[int], Facts]:

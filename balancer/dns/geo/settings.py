@@ -5,14 +5,13 @@ The options of `[place NAME]`, declared. Pure: texts become values.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from attrs import frozen
 
 from balancer.config.schema import Finding, Section, Unreadable, option
-from balancer.config.slices import Slices, finish
 from balancer.config.values import Network, networks
 from balancer.dns.geo.countries import CONTINENTS, COUNTRIES
 
@@ -132,26 +131,23 @@ def _relations(settings: PlaceSettings) -> Iterable[Finding]:
         seen.add((option_, claim))
 
 
-def conflicts(settings_by_name: Mapping[str, PlaceSettings]) -> Iterable[str]:
-    """What two places claim alike, a sentence each: a client can belong to one place only."""
-    return finish(conflicting(settings_by_name))
-
-
-def conflicting(settings_by_name: Mapping[str, PlaceSettings]) -> Slices[list[str]]:
-    """The same in slices."""
+def conflicts(
+    settings_by_name: Mapping[str, PlaceSettings],
+) -> Iterator[tuple[str, Finding] | None]:
+    """What two places claim alike: a client can belong to one place only. See
+    `Section.together`."""
     owners: dict[tuple[str, str | Network], str] = {}
-    found = []
     for name, settings in settings_by_name.items():
-        for at, (option_, _, claim) in enumerate(settings.claims()):
+        for at, (option_, index, claim) in enumerate(settings.claims()):
             if at % _CLAIMS_A_SLICE == 0:
-                yield
+                yield None
             owner = owners.setdefault((option_, claim), name)
             if owner != name:
-                found.append(
-                    f"[place {name}] {option_}: expected what no other place lists, got '{claim}', "
-                    f"which [place {owner}] lists; take it out of one of them"
+                text = (
+                    f"expected what no other place lists, got '{claim}', which [place {owner}] "
+                    "lists; take it out of one of them"
                 )
-    return found
+                yield name, (option_, index, text)
 
 
 PLACE: Final = Section(
@@ -161,5 +157,6 @@ PLACE: Final = Section(
     "lists, else of its countries, else of its continents, else those to whom it is the nearest. "
     "Answers with `policy=geo` send each client to its place.",
     check=_relations,
+    together=conflicts,
     inert=True,
 )
