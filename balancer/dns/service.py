@@ -41,6 +41,7 @@ from balancer.interfaces import (
     IExplains,
     INamedServers,
     IPrepared,
+    IPreparedFromFiles,
     IPreparesInSlices,
     Metric,
     PrepareError,
@@ -52,7 +53,7 @@ from balancer.wire.slices import in_slices
 log = Logger()
 
 
-@implementer(IPrepared)
+@implementer(IPreparedFromFiles)
 @frozen
 class Prepared:
     """Settings, and all that was opened and read for them."""
@@ -66,6 +67,13 @@ class Prepared:
     cookies: Cookies | None
     keys: Mapping[bytes, Key]
     log_file: LogFile | None
+    read_again: bool
+
+    def changes(self) -> Sequence[str]:
+        """See `IPreparedFromFiles`."""
+        if not self.read_again:
+            return ()
+        return (f"~ dns {self.balancer.section}: the zone file was read again",)
 
     def commit(self) -> None:
         """Put them in force."""
@@ -116,7 +124,10 @@ class DnsBalancer(Service):
             self._context.sections("place"), self._context.geo
         )
         written = self._loader.written
-        return Prepared(self, settings, zone, written, names, territory, cookies, keys, log_file)
+        return Prepared(
+            self, settings, zone, written, names, territory, cookies, keys, log_file,
+            fresh and self._served is not None,
+        )
 
     def _keys(self, settings: DnsSettings) -> Mapping[bytes, Key]:
         keys = secrets.keys(self.section, settings.tsig_file)

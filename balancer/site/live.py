@@ -27,6 +27,7 @@ from balancer.interfaces import (
     IBalancer,
     ICheck,
     IPrepared,
+    IPreparedFromFiles,
     IPreparesInSlices,
     PrepareError,
 )
@@ -134,6 +135,8 @@ class Change:
     _prepared: list[IPrepared] = field(factory=list, init=False)
     _problems: list[str] = field(factory=list, init=False)
     """What `PrepareError`s said: all of it is told at once."""
+    read_again: list[str] = field(factory=list, init=False)
+    """What balancers found different in files."""
     _named: dict[str, list[Named]] = field(factory=dict, init=False)
 
     @_parts.default
@@ -171,6 +174,8 @@ class Change:
                 else:
                     prepared = balancer.prepare(each.settings)
                 self._prepared.append(prepared)
+                if IPreparedFromFiles.providedBy(prepared):
+                    self.read_again += prepared.changes()
             except PrepareError as error:
                 self._problems.append(str(error))
         if self._problems:

@@ -97,7 +97,7 @@ class Operations:
         plan = yield from self._sound(self._path)
         made = yield from self._changes(plan)
         try:
-            yield from self._site.following(plan)
+            made += yield from self._site.following(plan)
         except CannotBind as error:
             raise NotDone(f"{error}; nothing was changed") from error
         except PrepareError as error:
