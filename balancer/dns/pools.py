@@ -63,17 +63,18 @@ class Target:
 
 class Places:
     """For each ranking, by its number, the first place that has an address to give; '' if none has,
-    and all are given. There may be thousands of rankings, so each is looked at when it is asked
-    for."""
+    and all are given. Where all addresses are in one place, it answers everybody. There may be
+    thousands of rankings, so each is looked at when it is asked for."""
 
-    __slots__ = ("_rankings", "_there")
+    __slots__ = ("_else", "_rankings", "_there")
 
     def __init__(self, rankings: Sequence[tuple[str, ...]], there: frozenset[str]) -> None:
         self._rankings = rankings
         self._there = there
+        self._else = next(iter(there)) if len(there) == 1 else ""
 
     def __getitem__(self, ranking: int) -> str:
-        return next((each for each in self._rankings[ranking] if each in self._there), "")
+        return next((each for each in self._rankings[ranking] if each in self._there), self._else)
 
 
 class PoolName:

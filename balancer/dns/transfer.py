@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
+from itertools import chain
 from typing import Final
 
 from attrs import frozen
@@ -108,11 +109,10 @@ def _soa(zone: Zone) -> Record:
 
 def _batches(soa: Record, records: Iterable[Record]) -> Iterator[list[Record]]:
     batch, size = [soa], 0
-    for record in records:
+    for record in chain(records, (soa,)):
         size += len(record.name) + RECORD_OVERHEAD + len(record.data)
         if size > MESSAGE_SIZE:
             yield batch
             batch, size = [], len(record.name) + RECORD_OVERHEAD + len(record.data)
         batch.append(record)
-    batch.append(soa)
     yield batch
