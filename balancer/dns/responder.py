@@ -94,9 +94,9 @@ class Asked:
     def transfer(self) -> bool:
         """Whether it asks for a whole zone; AXFR does over TCP only (RFC 5936 4.2)."""
         query = self.query
-        if query.opcode or query.edns is not None and query.edns.version:
+        if query.opcode or (query.edns is not None and query.edns.version):
             return False
-        return query.qtype == codes.IXFR or self.tcp and query.qtype == codes.AXFR
+        return query.qtype == codes.IXFR or (self.tcp and query.qtype == codes.AXFR)
 
 
 class Responder:

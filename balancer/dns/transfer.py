@@ -15,7 +15,7 @@ from attrs import frozen
 from balancer.dns import codes, tsig
 from balancer.dns.query import Query
 from balancer.dns.records import Record
-from balancer.dns.reply import Body, fit, message, render
+from balancer.dns.reply import Body, fit, lay_out, message, render
 from balancer.dns.walk import HEADER
 from balancer.dns.zone import Zone
 
@@ -69,10 +69,10 @@ class Reply:
         pools answer is what they do while the first message is made.
         """
         if self.query.qtype == codes.IXFR and self.query.ixfr_serial == zone.serial:
-            yield self._message(render(self.query.name, [_soa(zone)]))
+            yield self._message(lay_out(self.query.name, [_soa(zone)]))
             return
         for records in _batches(_soa(zone), zone.records()):
-            yield self._message(render(self.query.name, records))
+            yield self._message(lay_out(self.query.name, records))
 
     def soa(self, zone: Zone, size: int) -> bytes:
         """The SOA alone, in at most `size` bytes: over UDP, who has another serial comes again by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 
@@ -127,7 +128,7 @@ class TransferTests(SynchronousTestCase):
         """An IXFR over UDP that was signed gets a signed answer."""
         self.allow(key_for())
         self.responder.keys = {b"\1k\0": key_for()}
-        self.patch(dns.message.time, "time", lambda: float(NOW))
+        self.patch(time, "time", lambda: float(NOW))
         asked = self.query("IXFR", 0)
         asked.use_tsig(theirs_for())
         answer = self.udp(asked)
