@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, succeed
 
+from balancer.dns.pace import Pace
 from balancer.dns.protocol import DnsConnection
 from balancer.dns.responder import Responder
 from balancer.interfaces import IContext
@@ -49,6 +51,7 @@ class Front:
         self._context = context
         self._owner: Callable[[socket.socket, Any], None] = self._accepted
         self._answer = responder.datagram
+        self._pace = Pace(context.reactor.seconds, partial(context.reactor.callLater, 0))
 
     def start(self) -> None:
         """Answer from now on."""
@@ -94,7 +97,7 @@ class Front:
             self._make_room()
         self.connections_total += 1
         reactor = self._context.reactor
-        connection = DnsConnection(self.responder, host, reactor.seconds, self._left)
+        connection = DnsConnection(self.responder, host, self._pace, self._left)
         self.connections[connection] = None
         Stream(reactor, sock, connection, self.listener.address.sockaddr, peer).start()
         self._context.wheel.add(connection)

@@ -35,8 +35,8 @@ MAX_NAME: Final = 150
 """Letters of a zone's name in that of its file: file systems take 255, and the name may have
 1000."""
 
-MAX_KEPT: Final = 4096
-"""Bytes of the file: two short values."""
+MAX_KEPT: Final = 512
+"""Bytes of the file: it has two short values, in 70."""
 
 log = Logger()
 

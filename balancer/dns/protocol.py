@@ -16,12 +16,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.dns.kept import KEEPALIVE
+from balancer.dns.pace import Pace
 from balancer.dns.responder import Responder
 from balancer.wire.stream import Stream
 
 MESSAGES_A_TURN: Final = 64
-"""Messages of one connection answered before others have their turn, as of one UDP socket; and as
-many of one transfer: at 0.3 ms each, 20 ms."""
+"""Messages of one connection answered before others have their turn, as of one UDP socket."""
 
 PATIENCE: Final = 10.0
 """Seconds that a client may take to read what was sent before anything more happens."""
@@ -42,13 +42,14 @@ class DnsConnection(Protocol):
         self,
         responder: Responder,
         peer: str,
-        seconds: Callable[[], float],
+        pace: Pace,
         left: Callable[[DnsConnection], None],
     ) -> None:
         self.peer = peer
         self.queries = 0
         self._responder = responder
-        self._seconds = seconds
+        self._pace = pace
+        self._seconds = pace.seconds
         self._left = left
         self._waiting = b""
         self._transfer: Iterator[bytes] | None = None
@@ -57,7 +58,7 @@ class DnsConnection(Protocol):
         self._half_closed = False
         self.ended = False
         self.draining = False
-        self.deadline = seconds() + KEEPALIVE
+        self.deadline = self._seconds() + KEEPALIVE
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
@@ -79,6 +80,9 @@ class DnsConnection(Protocol):
             elif not self._answer_one():
                 self._read_on()
                 return
+            if self._transfer is not None:
+                # One of its messages takes as long as many answers: the next waits for its turn.
+                break
         self._schedule()
 
     def _schedule(self) -> None:
@@ -86,7 +90,7 @@ class DnsConnection(Protocol):
             self._scheduled = True
             # Nothing more is read meanwhile: what waits is at most one message and one read.
             self.transport.pauseProducing()
-            self.transport.reactor.callLater(0, self._go_on)
+            self._pace.soon(self._go_on)
 
     def _answer_one(self) -> bool:
         """Answer the next whole message; False: there is none yet."""

@@ -223,10 +223,10 @@ def signature(packet: bytes) -> TsigRecord | None:
         found, at = None, skip_plain(packet, HEADER) + 4
         for index in range(total):
             start, at = at, skip_name(packet, at)
-            kind, _, _, length = _RECORD.unpack_from(packet, at)
+            kind, class_, ttl, length = _RECORD.unpack_from(packet, at)
             at += 10 + length
             if kind == codes.TSIG:
-                if index != total - 1 or not counts[2]:
+                if index != total - 1 or not counts[2] or class_ != codes.CLASS_ANY or ttl:
                     raise Malformed("a TSIG record out of its place")
                 found = _tsig(packet, start, at - length, at)
         if at != len(packet):

@@ -99,6 +99,15 @@ def render(
     return Body(bytes(writer.wire), total, rcode, aa, False, tuple(cuts))
 
 
+def lay_out(question_name: bytes, answers: Sequence[Record]) -> Body:
+    """`answers` alone, as `render` would, but not to be cut; in half of the time, since a transfer
+    has millions. Raises `TooLong`."""
+    writer = _Writer(question_name)
+    for record in answers:
+        writer.add(record)
+    return Body(bytes(writer.wire), (len(answers), 0, 0), codes.NOERROR, True)
+
+
 def _is_required(section: int, record: Record, glue: frozenset[bytes], answered: bool) -> bool:
     """Whether the asker must be told that the record's RRset is missing."""
     if section == 2:

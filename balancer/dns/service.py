@@ -47,6 +47,7 @@ from balancer.interfaces import (
     PrepareError,
 )
 from balancer.pool.pool import Pool
+from balancer.wire.keeping import Write
 from balancer.wire.logfile import LogFile
 from balancer.wire.slices import in_slices
 
@@ -85,12 +86,13 @@ class Prepared:
 
 @implementer(IPreparesInSlices, IExplains)
 class DnsBalancer(Service):
-    """One zone."""
+    """One zone. `write` writes a file beside the reactor."""
 
-    def __init__(self, name: str, context: IContext) -> None:
+    def __init__(self, name: str, context: IContext, write: Write | None = None) -> None:
         # Not Service.name: siblings of other kinds may bear the same name.
         self.section = name
         self._context = context
+        self._write = write
         self._edge = edge_of(context)
         self._settings: DnsSettings | None = None
         self._loader: Loader | None = None
@@ -111,7 +113,7 @@ class DnsBalancer(Service):
         key = zone_key(self.section)
         if self._loader is None:
             self._loader = Loader(self.section, key)
-            self._primary = Primary(self.section, key, self._context)
+            self._primary = Primary(self.section, key, self._context, self._write)
         keys = self._keys(settings)
         cookies = secrets.cookies(self.section, self._context.state, settings.cookie_secret_file)
         log_file = self._log_file(settings)

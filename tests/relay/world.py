@@ -192,6 +192,7 @@ class FakePort:
     def __init__(self, port: int) -> None:
         self.address = literal("0.0.0.0", port)
         self.received: Any = None
+        self.answer: Any = None
         self.started = False
         self.full = False
         self.received_total = self.sent_total = self.dropped_total = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,10 @@ class OperationsTests(ReloadTestCase):
         """A reload is refused while another goes on, and while the site drains."""
         following = self.site.following
 
-        def slowly(plan: Plan) -> Slices[None]:
+        def slowly(plan: Plan) -> Slices[Sequence[str]]:
             self.reactor.rightNow += SLICE_SECONDS
             yield
-            yield from following(plan)
+            return (yield from following(plan))
 
         self.patch(self.site, "following", slowly)
         first = self.operator.reload()
@@ -129,10 +130,10 @@ class OperationsTests(ReloadTestCase):
         since it was read."""
         following = self.site.following
 
-        def slowly(plan: Plan) -> Slices[None]:
+        def slowly(plan: Plan) -> Slices[Sequence[str]]:
             self.reactor.rightNow += SLICE_SECONDS
             yield
-            yield from following(plan)
+            return (yield from following(plan))
 
         self.patch(self.site, "following", slowly)
         self.operator.reload_again()

@@ -1,0 +1,1 @@
+`notify` in [dns] tells secondaries at once when a zone changes (RFC 1996, signed with `key=`), be it by its file or by a server that goes down; each zone has a serial that grows with what it holds and survives restarts. Transfers of large zones leave time for queries, and IXFR over UDP is answered.
