@@ -119,7 +119,7 @@ class DnsBalancer(Service):
         log_file = self._log_file(settings)
         tree, fresh = yield from self._loader.loading(settings.zone, self._apex(settings, key))
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
-            log.warn("[dns {zone}] zone: {warning}", zone=self.section, warning=warning)
+            log.warn("[dns {zone}] zone: {problem}", zone=self.section, problem=warning)
         names = dict(self._names(settings, key))
         zone = self._zone(tree, names)
         territory = yield from self._edge.atlas.preparing(
