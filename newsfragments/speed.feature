@@ -1,0 +1,1 @@
+Connections end without an event of their own, a TLS handshake brings one ticket instead of two, and a request line that comes again is not read again: some 5 % less CPU for a kept-alive request, 10 to 15 % for a connection or a full TLS handshake.
