@@ -93,9 +93,9 @@ class EnvelopeTests(SynchronousTestCase):
         """Faults are told to who has EDNS, in their own words; few are remembered."""
         envelope = Envelope(edns(), b"")
         for number in range(50):
-            made = envelope.faulty((22, f"pool {number}"))
+            made = envelope.opt_for((22, f"pool {number}"))
             self.assertEqual(made, opt(option(15, b"\0\x16pool %d" % number)))
-            self.assertIs(envelope.faulty((22, f"pool {number}")), made)
+            self.assertIs(envelope.opt_for((22, f"pool {number}")), made)
         self.assertLess(len(envelope._faulty), 10)
         self.assertEqual(Envelope(None, b"").make((22, "x")), b"")
 
