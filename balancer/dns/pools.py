@@ -8,17 +8,16 @@ told to `settle`, and answers from what it saw then. Knows servers and policies,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import ip_address
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from balancer.dns import turns
 from balancer.dns.codes import AAAA, HTTPS, A, type_text
 from balancer.dns.geo.prefixes import Scopes, Territory
 from balancer.dns.settings import AnswerLine
-from balancer.dns.standing import Standing, stand, ttl_now, why_not
+from balancer.dns.standing import Standing, ttl_within, why_not
+from balancer.dns.survey import SIZES, Survey, Target, packed
 from balancer.dns.svcb import Service, service_data
 from balancer.dns.tree import RRset
 from balancer.dns.turns import Turns
@@ -29,13 +28,7 @@ SUBSTITUTE_TTL: Final = 5
 """Seconds for which another server's address stands under the name of one that is down: the name
 is wanted back as soon as its server is."""
 
-NOBODY = ("0.0.0.0", "::")
-"""Hosts of servers whose DNS name was never resolved: no address to give to anybody."""
-
 ADDRESS_TYPES: Final = frozenset((A, AAAA))
-
-SIZES: Final = {A: 4, AAAA: 16}
-"""Bytes of an address by type."""
 
 
 @frozen
@@ -48,17 +41,6 @@ class Asker:
 
 
 ANYBODY = Asker()
-
-
-@frozen
-class Target:
-    """An address that may be answered: in wire form, with the weight of the servers that have it,
-    and the place of the first of them."""
-
-    data: bytes
-    weight: int
-    place: str
-    own: bool
 
 
 class Places:
@@ -113,25 +95,32 @@ class PoolName:
         self._own_stands = False
         self._seen: object = None
 
-    def settle(self) -> bool:
-        """Look at the pool; True: answers made before are outdated."""
-        pool, line = self.pool, self.line
-        servers = pool.servers
-        self.standing = standing = stand(
-            pool.name, servers, pool.settings.panic, line.when_down, self._remembered
-        )
-        ttl = ttl_now(self._full_ttl, servers, pool.scale, pool.settings.interval)
-        targets = {kind: self._addresses(standing.servers, kind) for kind in (A, AAAA)}
-        self._own_stands = any(server.name == self.own for server in standing.servers)
+    def settle(self, survey: Survey | None = None) -> bool:
+        """Look at the pool, or at what others saw of it; True: answers made before are outdated."""
+        line = self.line
+        survey = survey or self.survey()
+        self.standing = standing = survey.standing(line.when_down)
+        self._own_stands = bool(self.own) and survey.stands(self.own, line.when_down)
+        ttl = ttl_within(self._full_ttl, survey.turn)
         if self.own and not self._own_stands:
             ttl = min(ttl, SUBSTITUTE_TTL)
+        targets = tuple(self._found(survey, kind) for kind in (A, AAAA))
         seen = (ttl, targets, standing.fault, standing.refuses, self.services, self._own_stands)
         if seen == self._seen:
             return False
-        self._seen, self.ttl, self._targets = seen, ttl, targets
+        self._seen, self.ttl, self._targets = seen, ttl, dict(zip((A, AAAA), targets, strict=True))
         self.fault, self.refuses = standing.fault, standing.refuses
         self._turns, self._scopes = {}, {}
         return True
+
+    def _found(self, survey: Survey, qtype: int) -> tuple[Target, ...]:
+        if self._own_stands:
+            return survey.own(self.own, qtype)
+        return survey.targets(self.line.when_down, qtype, self.by_client)
+
+    def survey(self) -> Survey:
+        """The pool as it is now, for this name and others that follow it."""
+        return Survey(self.pool, self._remembered)
 
     def turns(self, qtype: int, ranking: tuple[str, ...] = ()) -> Turns:
         """In which order the variants of the answer to that client go out."""
@@ -211,8 +200,6 @@ class PoolName:
     def _for_client(self, qtype: int, ranking: tuple[str, ...]) -> tuple[Target, ...]:
         """The addresses of that type that this client may get, in the order of the site file."""
         everyone = self._of_type(qtype)
-        if self._own_stands:
-            return tuple(each for each in everyone if each.own)
         for place in ranking:
             there = tuple(each for each in everyone if each.place == place)
             if there:
@@ -224,24 +211,6 @@ class PoolName:
             return (*self._targets.get(A, ()), *self._targets.get(AAAA, ()))
         return self._targets.get(qtype, ())
 
-    def _addresses(self, servers: Sequence[Server], qtype: int) -> tuple[Target, ...]:
-        """Each address once (RFC 2181 5), however many servers have it."""
-        found: dict[tuple[bytes, str], Target] = {}
-        for server in servers:
-            data = packed(server)
-            if len(data) != SIZES[qtype]:
-                continue
-            # One address in two places is one for each of them.
-            key = (data, server.settings.place if self.by_client else "")
-            known = found.get(key)
-            own = server.name == self.own
-            weight = server.effective_weight
-            if known is None:
-                found[key] = Target(data, weight, server.settings.place, own)
-            else:
-                found[key] = evolve(known, weight=known.weight + weight, own=known.own or own)
-        return tuple(found.values())
-
     def _https(self, window: Sequence[Target]) -> RRset | None:
         if not self.services or not window:
             return None
@@ -249,19 +218,3 @@ class PoolName:
         v6 = [target.data for target in window if len(target.data) == 16]
         datas = [service_data(at, each, v4, v6) for at, each in enumerate(self.services, 1)]
         return RRset(HTTPS, self.ttl, tuple(datas))
-
-
-def packed(server: Server) -> bytes:
-    """The server's address as 4 or 16 bytes; empty if it has none, or none that a client could
-    use: a unix socket, a DNS name that was never resolved."""
-    return _packed(server.address.host)
-
-
-@lru_cache(65536)  # more than servers: 2 us each, at every change of a pool of thousands
-def _packed(host: str) -> bytes:
-    if host in NOBODY:
-        return b""
-    try:
-        return ip_address(host.partition("%")[0]).packed
-    except ValueError:
-        return b""

@@ -14,8 +14,10 @@ from balancer.dns.figures import Figures
 from balancer.dns.keys import Key
 from balancer.dns.pools import PoolName
 from balancer.dns.ratelimit import RateLimit
+from balancer.dns.survey import Survey
 from balancer.dns.transfer import Access
 from balancer.dns.zone import Zone
+from balancer.pool.pool import Pool
 
 if TYPE_CHECKING:
     from balancer.dns.geo.prefixes import Territory
@@ -64,8 +66,11 @@ class Served:
         """These are its records and its names that follow pools from now on."""
         self.zone, self.names = zone, names
         self.pools = {}
+        surveys: dict[Pool, Survey] = {}
         for key, name in names.items():
-            name.settle()
+            if name.pool not in surveys:
+                surveys[name.pool] = name.survey()
+            name.settle(surveys[name.pool])
             self.pools.setdefault(name.pool.name, []).append(key)
         for watcher in self.watchers:
             watcher.renewed()
@@ -82,7 +87,9 @@ class Served:
 
     def settle(self, pool: str) -> tuple[bytes, ...]:
         """Something may have changed in that pool: the names whose answers are others now."""
-        changed = tuple(key for key in self.pools.get(pool, ()) if self.names[key].settle())
+        keys = self.pools.get(pool, ())
+        survey = self.names[keys[0]].survey() if keys else None
+        changed = tuple(key for key in keys if self.names[key].settle(survey))
         self._outdate(changed)
         return changed
 

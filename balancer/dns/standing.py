@@ -117,10 +117,13 @@ def time_to_turn(server: Server, scale: Scale, interval: float) -> float | None:
     return (scale.rise - server.health) * interval
 
 
-def ttl_now(ttl: int, servers: Sequence[Server], scale: Scale, interval: float) -> int:
+def shortest_turn(servers: Sequence[Server], scale: Scale, interval: float) -> float | None:
+    """Seconds until the first of the servers' verdicts may turn; None: none is about to."""
+    turns = (time_to_turn(each, scale, interval) for each in servers)
+    return min((turn for turn in turns if turn is not None), default=None)
+
+
+def ttl_within(ttl: int, turn: float | None) -> int:
     """The TTL of an answer now: `ttl`, or less while a verdict is pending, so that nobody keeps the
     answer for longer than it may hold (gdnsd does the same)."""
-    turns = [turn for each in servers if (turn := time_to_turn(each, scale, interval)) is not None]
-    if not turns:
-        return ttl
-    return min(ttl, max(LEAST_TTL, ceil(min(turns))))
+    return ttl if turn is None else min(ttl, max(LEAST_TTL, ceil(turn)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.dns.standing import stand, time_to_turn, ttl_now
+from balancer.dns.standing import shortest_turn, stand, time_to_turn, ttl_within
 from balancer.pool.pool import Pool
 from tests.dns.world import all_up, judge, pool_of
 
@@ -117,7 +117,7 @@ class TtlTests(SynchronousTestCase):
 
     def ttl(self, ttl: int = 30) -> int:
         """The TTL now."""
-        return ttl_now(ttl, self.pool.servers, self.pool.scale, 2.0)
+        return ttl_within(ttl, shortest_turn(self.pool.servers, self.pool.scale, 2.0))
 
     def test_pending_down(self) -> None:
         """Each failed check brings the turn nearer, and the TTL with it."""
@@ -141,8 +141,8 @@ class TtlTests(SynchronousTestCase):
     def test_unchecked(self) -> None:
         """Before the first verdict an answer holds until that is due."""
         pool = pool_of({"a": "192.0.2.1"})
-        self.assertEqual(ttl_now(30, pool.servers, pool.scale, 2.0), 2)
-        self.assertEqual(ttl_now(30, pool.servers, pool.scale, 0.1), 1)
+        self.assertEqual(ttl_within(30, shortest_turn(pool.servers, pool.scale, 2.0)), 2)
+        self.assertEqual(ttl_within(30, shortest_turn(pool.servers, pool.scale, 0.1)), 1)
 
     def test_nobody_checks(self) -> None:
         """Without checks, and for servers that the operator took out, no turn is due."""
