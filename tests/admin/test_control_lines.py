@@ -128,7 +128,7 @@ class Answering(SynchronousTestCase):
         self.assertTrue(line.isascii())
         self.assertEqual(json.loads(line), {"ok": True, "result": {"text": "a\nb\u2028ü"}})
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.text(max_size=5),

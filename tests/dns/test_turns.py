@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,6 +40,7 @@ class TurnTests(SynchronousTestCase):
         self.assertGreater(len({window[0] for window in order.windows}), 30)
         self.assertEqual(turns.rotating(0, 4).windows, ((),))
 
+    @settings(max_examples=8, deadline=None)
     @given(st.lists(st.integers(1, 2560), min_size=2, max_size=30))
     def test_shares(self, weights: list[int]) -> None:
         """Over 10,000 queries each share is its weight's within 2 percent of all."""
