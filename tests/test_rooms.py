@@ -48,6 +48,7 @@ GLUE_MODULES = {
     "balancer.dns.front",
     "balancer.dns.loading",
     "balancer.dns.metrics",
+    "balancer.dns.naming",
     "balancer.dns.primary",
     "balancer.dns.secrets",
     "balancer.dns.telling",

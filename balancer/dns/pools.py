@@ -92,31 +92,36 @@ class PoolName:
         self._turns: dict[tuple[int, tuple[str, ...]], tuple[tuple[Target, ...], Turns]] = {}
         # By type: each remembers thousands of networks, and a wildcard has hundreds of entries.
         self._scopes: dict[int, Scopes] = {}
+        self.revision = -1
+        """That of the pool when it was looked at last."""
         self._own_stands = False
         self._seen: object = None
 
     def settle(self, survey: Survey | None = None) -> bool:
         """Look at the pool, or at what others saw of it; True: answers made before are outdated."""
-        line = self.line
+        when_down = self.line.when_down
         survey = survey or self.survey()
-        self.standing = standing = survey.standing(line.when_down)
-        self._own_stands = bool(self.own) and survey.stands(self.own, line.when_down)
-        ttl = ttl_within(self._full_ttl, survey.turn)
-        if self.own and not self._own_stands:
+        own = survey.own(self.own, when_down) if self.own else None
+        turn = survey.turn if own is None else survey.turn_of(self.own)
+        ttl = ttl_within(self._full_ttl, turn)
+        if self.own and own is None:
             ttl = min(ttl, SUBSTITUTE_TTL)
-        targets = tuple(self._found(survey, kind) for kind in (A, AAAA))
-        seen = (ttl, targets, standing.fault, standing.refuses, self.services, self._own_stands)
+        self.standing = standing = survey.standing(when_down)
+        targets: tuple[tuple[Target, ...], ...]
+        if own is None:
+            placed = self.by_client
+            targets = tuple(survey.targets(when_down, kind, placed) for kind in (A, AAAA))
+        else:
+            targets = tuple((own,) if len(own.data) == SIZES[kind] else () for kind in (A, AAAA))
+        self.revision = survey.revision
+        seen = (ttl, standing.fault, standing.refuses, self.services, own is None, targets)
         if seen == self._seen:
             return False
-        self._seen, self.ttl, self._targets = seen, ttl, dict(zip((A, AAAA), targets, strict=True))
+        self._seen, self.ttl, self._own_stands = seen, ttl, own is not None
+        self._targets = dict(zip((A, AAAA), targets, strict=True))
         self.fault, self.refuses = standing.fault, standing.refuses
         self._turns, self._scopes = {}, {}
         return True
-
-    def _found(self, survey: Survey, qtype: int) -> tuple[Target, ...]:
-        if self._own_stands:
-            return survey.own(self.own, qtype)
-        return survey.targets(self.line.when_down, qtype, self.by_client)
 
     def survey(self) -> Survey:
         """The pool as it is now, for this name and others that follow it."""

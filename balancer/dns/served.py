@@ -68,9 +68,10 @@ class Served:
         self.pools = {}
         surveys: dict[Pool, Survey] = {}
         for key, name in names.items():
-            if name.pool not in surveys:
-                surveys[name.pool] = name.survey()
-            name.settle(surveys[name.pool])
+            if name.revision != name.pool.revision:
+                if name.pool not in surveys:
+                    surveys[name.pool] = name.survey()
+                name.settle(surveys[name.pool])
             self.pools.setdefault(name.pool.name, []).append(key)
         for watcher in self.watchers:
             watcher.renewed()

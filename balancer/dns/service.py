@@ -7,7 +7,7 @@ Knows the site's seams. Sockets and what several zones share are `edge`'s, answe
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,27 +26,24 @@ from balancer.dns.keys import Key
 from balancer.dns.loading import Loader
 from balancer.dns.log import writer
 from balancer.dns.names import from_text, to_text
+from balancer.dns.naming import Naming
 from balancer.dns.pools import PoolName
 from balancer.dns.primary import Primary
 from balancer.dns.ratelimit import RateLimit
 from balancer.dns.serials import Written
 from balancer.dns.served import Served
-from balancer.dns.settings import AnswerLine, DnsSettings, zone_key
-from balancer.dns.svcb import Service as HttpsService
+from balancer.dns.settings import DnsSettings, zone_key
 from balancer.dns.tree import RRset, Tree
 from balancer.dns.zone import BadZone, Zone, apex
 from balancer.interfaces import (
     IContext,
-    IEndpoints,
     IExplains,
-    INamedServers,
     IPrepared,
     IPreparedFromFiles,
     IPreparesInSlices,
     Metric,
     PrepareError,
 )
-from balancer.pool.pool import Pool
 from balancer.wire.keeping import Write
 from balancer.wire.logfile import LogFile
 from balancer.wire.slices import in_slices
@@ -98,7 +95,7 @@ class DnsBalancer(Service):
         self._loader: Loader | None = None
         self._primary: Primary | None = None
         self._served: Served | None = None
-        self._told_by: list[INamedServers | IEndpoints] = []
+        self._naming = Naming(name, context)
         self._draining = False
 
     # -- settings
@@ -120,7 +117,7 @@ class DnsBalancer(Service):
         tree, fresh = yield from self._loader.loading(settings.zone, self._apex(settings, key))
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
             log.warn("[dns {zone}] zone: {problem}", zone=self.section, problem=warning)
-        names = dict(self._names(settings, key))
+        names = yield from self._naming.naming(settings)
         zone = self._zone(tree, names)
         territory = yield from self._edge.atlas.preparing(
             self._context.sections("place"), self._context.geo
@@ -161,43 +158,6 @@ class DnsBalancer(Service):
         contact = from_text(settings.contact) if settings.contact else from_text("hostmaster", key)
         return apex(key, servers, contact, 1, settings.ttl)
 
-    def _names(self, settings: DnsSettings, key: bytes) -> Iterator[tuple[bytes, PoolName]]:
-        """The names of `answers`, and those of servers that have one of their own."""
-        taken = set()
-        for line in settings.answers:
-            name = line.key(key)
-            taken.add(name)
-            yield name, self._pool_name(line, self._context.pool(line.pool), settings)
-        for each in self._context.balancers("subdomains").values():
-            named: INamedServers = INamedServers(each)
-            if _plain(named.zone) == _plain(self.section):
-                for server, text in named.names().items():
-                    name = from_text(text + ".").lower()
-                    if name in taken:
-                        log.error("{name} is in answers already", name=text)
-                        continue
-                    line = AnswerLine(text + ".", named.pool.name, ttl=int(named.ttl))
-                    yield name, self._pool_name(line, named.pool, settings, server)
-
-    def _pool_name(
-        self, line: AnswerLine, pool: Pool, settings: DnsSettings, own: str = ""
-    ) -> PoolName:
-        name = PoolName(line, pool, settings.ttl, self._context.remembered(pool.name), own)
-        name.services = self._services(line)
-        return name
-
-    def _services(self, line: AnswerLine) -> tuple[HttpsService, ...]:
-        """What the http balancer of `https=` serves for the pool under TLS."""
-        if not line.https:
-            return ()
-        endpoints = IEndpoints(self._context.balancer(line.https)).endpoints()
-        found = [
-            HttpsService(each.port, tuple(each.alpn))
-            for each in endpoints
-            if each.tls and line.pool in each.pools
-        ]
-        return tuple(dict.fromkeys(found))
-
     def _zone(self, tree: Tree, names: Mapping[bytes, PoolName]) -> Zone:
         try:
             return Zone(tree, names)
@@ -224,39 +184,12 @@ class DnsBalancer(Service):
         self._edge.atlas.commit(prepared.territory)
         self._edge.join(served, ((each.host, each.port) for each in settings.listen))
         self._edge.secure(served, prepared.cookies, settings.cookie_secret_file is not None)
-        self._listen_to()
+        self._naming.follow(settings, served)
         if self.running and not self._draining:
             self._edge.start(served)
 
     def _log_line(self, log_file: LogFile | None) -> Any:
         return None if log_file is None else writer(self.section, log_file.write, time.time)
-
-    def _listen_to(self) -> None:
-        """Hear of others that names are made of: what http serves, and which servers have names."""
-        assert self._settings is not None
-        wanted: list[Any] = list(self._context.balancers("subdomains").values())
-        for line in self._settings.answers:
-            if line.https:
-                wanted.append(self._context.balancer(line.https))
-        for each in self._told_by:
-            if each not in wanted:
-                each.unchanged(self._others_changed)
-        for each in wanted:
-            if each not in self._told_by:
-                each.changed(self._others_changed)
-        self._told_by = wanted
-
-    def _others_changed(self) -> None:
-        served, settings = self._served, self._settings
-        assert served is not None and settings is not None
-        names = dict(self._names(settings, served.key))
-        try:
-            zone = served.zone.with_dynamic(names)
-        except BadZone as error:
-            for problem in error.problems:
-                log.error("[dns {zone}] {problem}", zone=self.section, problem=problem)
-            return
-        served.renew(zone, names)
 
     # -- life
 
@@ -282,9 +215,7 @@ class DnsBalancer(Service):
     def stopService(self) -> Deferred[None]:
         """Answer no more; fires when what must survive is written."""
         super().stopService()
-        for each in self._told_by:
-            each.unchanged(self._others_changed)
-        self._told_by = []
+        self._naming.leave()
         if self._served is not None:
             self._edge.leave(self._served)
         return succeed(None) if self._primary is None else self._primary.stop()
@@ -335,10 +266,6 @@ class DnsBalancer(Service):
 
 SHOWN_WARNINGS = 20
 """Warnings about the zone's file in the status, and in the log when it is read."""
-
-
-def _plain(zone: str) -> str:
-    return zone.rstrip(".").lower()
 
 
 def _scope(fronts: Sequence[Any], served: Served, key: bytes, qtype: int, address: bytes) -> int:

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Final
-
-from attrs import evolve, frozen
+from typing import Final, NamedTuple
 
 from balancer.dns.codes import AAAA, A
-from balancer.dns.standing import Standing, shortest_turn, stand
+from balancer.dns.standing import Standing, shortest_turn, stand, time_to_turn
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 
@@ -26,10 +24,9 @@ SIZES: Final = {A: 4, AAAA: 16}
 """Bytes of an address by type."""
 
 
-@frozen
-class Target:
+class Target(NamedTuple):
     """An address that may be answered: in wire form, with the weight of the servers that have it,
-    and the place of the first of them."""
+    and the place of the first of them. A plain tuple: thousands are compared at each change."""
 
     data: bytes
     weight: int
@@ -43,9 +40,10 @@ class Survey:
         self.pool = pool
         self.turn = shortest_turn(pool.servers, pool.scale, pool.settings.interval)
         """Seconds until a verdict may turn, None if none is about to."""
-        self._remembered = remembered
+        self.remembered = remembered
+        self.revision = pool.revision
         self._standing: dict[str, Standing] = {}
-        self._names: dict[str, frozenset[str]] = {}
+        self._own: dict[str, dict[str, Target]] = {}
         self._targets: dict[tuple[str, int, bool], tuple[Target, ...]] = {}
 
     def standing(self, when_down: str) -> Standing:
@@ -54,17 +52,25 @@ class Survey:
         if found is None:
             pool = self.pool
             panic = pool.settings.panic
-            found = stand(pool.name, pool.servers, panic, when_down, self._remembered)
+            found = stand(pool.name, pool.servers, panic, when_down, self.remembered)
             self._standing[when_down] = found
         return found
 
-    def stands(self, name: str, when_down: str) -> bool:
-        """Whether the server of that name is answered."""
-        names = self._names.get(when_down)
-        if names is None:
-            names = frozenset(server.name for server in self.standing(when_down).servers)
-            self._names[when_down] = names
-        return name in names
+    def own(self, name: str, when_down: str) -> Target | None:
+        """The address of the server of that name, None unless it is answered. One that has no
+        address to give is answered by none: its data are empty."""
+        found = self._own.get(when_down)
+        if found is None:
+            found = self._own[when_down] = {
+                server.name: Target(packed(server), server.effective_weight, server.settings.place)
+                for server in self.standing(when_down).servers
+            }
+        return found.get(name)
+
+    def turn_of(self, name: str) -> float | None:
+        """Seconds until that server's verdict may turn, None if it is not about to."""
+        pool = self.pool
+        return time_to_turn(pool.server(name), pool.scale, pool.settings.interval)
 
     def targets(self, when_down: str, qtype: int, placed: bool) -> tuple[Target, ...]:
         """The addresses of that type, each once; with `placed`, once for each place."""
@@ -74,10 +80,6 @@ class Survey:
             found = _targets(self.standing(when_down).servers, qtype, placed)
             self._targets[key] = found
         return found
-
-    def own(self, name: str, qtype: int) -> tuple[Target, ...]:
-        """The address of one server, if it has one of that type."""
-        return _targets((self.pool.server(name),), qtype, False)
 
 
 def _targets(servers: Sequence[Server], qtype: int, placed: bool) -> tuple[Target, ...]:
@@ -95,7 +97,7 @@ def _targets(servers: Sequence[Server], qtype: int, placed: bool) -> tuple[Targe
         if known is None:
             found[key] = Target(data, weight, place)
         else:
-            found[key] = evolve(known, weight=known.weight + weight)
+            found[key] = known._replace(weight=known.weight + weight)
     return tuple(found.values())
 
 

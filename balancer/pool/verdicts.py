@@ -111,6 +111,10 @@ class Verdicts:
         self._outdated()
         return self._rescue()
 
+    def moved(self) -> None:
+        """A server has another address now: who made something of the servers makes it anew."""
+        self.revision += 1
+
     def tick(self, now: float) -> list[Event]:
         """Time went on: ejections end, slow starts proceed. To be called several times a second."""
         self._now = now

@@ -105,6 +105,7 @@ class Live:
     def _moved(self, server: Server) -> None:
         pool = self.context.registry.pools.get(server.key.partition("/")[0])
         if pool is not None:
+            pool.moved()
             self.context.publish(pool, [Moved(server.key, str(server.address))])
 
     def preparing(self, plan: Plan) -> Slices[Change]:

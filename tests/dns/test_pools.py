@@ -141,6 +141,12 @@ class PoolNameTests(SynchronousTestCase):
         judge(pool, b=True)
         name.settle()
         self.assertEqual(self.answer(name), ["192.0.2.2"])
+        # What is pending of others does not concern it.
+        pool.record(pool.server("a"), False, "", 1.0)
+        self.assertFalse(name.settle())
+        pool.record(pool.server("b"), False, "", 1.0)
+        self.assertTrue(name.settle())
+        self.assertEqual(name.ttl, 4)
 
     def test_https(self) -> None:
         """Port and protocols are the listener's, the hints are what A and AAAA say."""
