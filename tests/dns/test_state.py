@@ -16,8 +16,9 @@ from balancer.dns.service import DnsBalancer
 from balancer.interfaces import HttpEndpoint
 from balancer.wire.address import literal
 from tests.dns import site as dns_site
-from tests.dns.serving import opt, option, query
+from tests.dns.serving import opt, option, query, read, records
 from tests.dns.site import FakeHttp, FakeNames, Site
+from tests.dns.test_responder import edns_options
 from tests.dns.zones import HEAD, n
 
 ANSWERS = (
@@ -43,6 +44,11 @@ QUESTIONS = [
     for qtype in (codes.A, codes.HTTPS, codes.MX)
     for tail in (opt(), opt(SUBNET))
 ]
+
+
+def told(answer: object) -> object:
+    """An answer without the order of its records."""
+    return edns_options(answer), read(answer).rcode(), records(answer)
 
 
 class StateTests(SynchronousTestCase):
@@ -144,5 +150,6 @@ class StateTests(SynchronousTestCase):
             self.change(what, how)
             scratch = self.scratch()
             for packet in asked:
-                self.assertEqual(self.site.ask(packet), scratch.ask(packet),
-                                 (changes, what, how, packet))
+                answer, expected = self.site.ask(packet), scratch.ask(packet)
+                if answer != expected:  # addresses take turns where a server is down
+                    self.assertEqual(told(answer), told(expected), (changes, what, how, packet))
