@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import dns.rcode
+import dns.rdatatype
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -153,3 +155,28 @@ class StateTests(SynchronousTestCase):
                 answer, expected = self.site.ask(packet), scratch.ask(packet)
                 if answer != expected:  # addresses take turns where a server is down
                     self.assertEqual(told(answer), told(expected), (changes, what, how, packet))
+
+    @settings(max_examples=2, deadline=None)
+    @given(st.lists(CHANGES, max_size=6))
+    @example([("reload", (1, 2, 1)), ("down", "b"), ("http", 1), ("names", 1)])
+    @example([("reload", (2, 1, 1)), ("down", "a"), ("down", "b"), ("down", "c")])
+    @example([("reload", (3, 2, 1)), ("down", "a"), ("down", "b"), ("down", "c")])
+    def test_explained(self, changes: list[tuple[str, Any]]) -> None:
+        """What is explained is what the wire gives next, whatever came before."""
+        self.begin()
+        for what, how in changes:
+            self.change(what, how)
+        for packet in QUESTIONS:
+            question = read(packet).question[0]
+            told = self.balancer.explain({
+                "name": question.name.to_text(), "type": dns.rdatatype.to_text(question.rdtype),
+                "from": "192.0.2.77" if packet.endswith(opt()) else "10.1.2.3"})
+            answer = self.site.ask(packet)
+            rcode = dns.rcode.to_text(read(answer).rcode())
+            self.assertTrue(told["answer"].startswith(rcode), (told, changes))
+            given, authority, _ = records(answer)
+            if rcode == "SERVFAIL":
+                continue
+            self.assertEqual(sorted(told["records"]),
+                             [each.replace(" IN ", " ") for each in given or authority],
+                             (changes, told))
