@@ -9,9 +9,12 @@ from balancer.dns.reply import Body, message
 from tests.dns.serving import served
 
 
+SERVED = served()
+
+
 def entry() -> Entry:
     """Any."""
-    return Entry(served(), b"a", b"", [0], [])
+    return Entry(SERVED, b"a", b"", [0], [])
 
 
 class VariantTests(SynchronousTestCase):

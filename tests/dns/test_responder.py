@@ -415,7 +415,7 @@ class SignedTests(AnswerTestCase):
     def test_signed_cookie(self) -> None:
         """A signed query without a question is answered as any other."""
         message = dns.message.Message(7)
-        message.use_edns(options=[dns.edns.GenericOption(10, b"clientco")])
+        message.use_edns(options=[dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"clientco")])
         message.use_tsig(self.ring, keyname=KEY)
         answer = self.responder.datagram(message.to_wire(), CLIENT)
         assert answer is not None
