@@ -8,7 +8,6 @@ from balancer.dns.prepared import HEADS, Entries, Entry, Variant
 from balancer.dns.reply import Body, message
 from tests.dns.serving import served
 
-
 SERVED = served()
 
 
