@@ -118,7 +118,10 @@ class Answering(Kept):
         """A signed query (RFC 8945): who asks is known, or the signature is refused."""
         query, unix = asked.query, int(self._unix())
         assert query.tsig is not None
-        verdict = tsig.verify(packet, query.tsig, self.keys, unix)
+        # Another zone's keys may bear the same names.
+        served = None if query.bare else self.zone_of(query.key)
+        keys = self.keys if served is None else served.keys
+        verdict = tsig.verify(packet, query.tsig, keys, unix)
         asked.verdict = verdict
         asked.spare = tsig.room(verdict)
         if verdict.error:
@@ -156,7 +159,7 @@ class Answering(Kept):
             served.figures.transfers += 1
             return reply.messages(served.zone)
         answer = self._bare(asked, rcode)
-        return answer if verdict is None else tsig.sign(answer, verdict, int(self._unix()))
+        return answer if verdict is None else self._sealed(asked, answer, int(self._unix()))
 
     def _answer(self, asked: Asked) -> bytes | None:
         query = asked.query

@@ -10,6 +10,7 @@ from typing import Any
 
 from balancer.dns import codes, names, rdata
 from balancer.dns.answering import NO_DATA
+from balancer.dns.lookup import authority_of
 from balancer.dns.pools import ANYBODY, Asker, PoolName
 from balancer.dns.records import Record
 from balancer.dns.served import Served
@@ -38,6 +39,7 @@ def explain(served: Served, question: Mapping[str, str], scope: Scope) -> Mappin
     if last is not None:
         asker = Asker(ranking, last.turns(qtype, ranking).next.peek())
         found = served.zone.find(key, key, qtype, asker)
+        found = found._replace(authority=authority_of(found, [last]))
     told = _told(served, found)
     if last is not None:
         told |= _of_pool(last, found, qtype, ranking)
@@ -100,6 +102,9 @@ def _of_pool(
     chosen = {record.data for record in found.answers if record.type == qtype}
     servers = name.answered(qtype, ranking)
     place = name.places(qtype, [ranking])[0] if name.by_client else ""
+    rcode = codes.RCODES.get(found.rcode, str(found.rcode))
+    if name.refuses and found.kind == "nodata":
+        rcode = codes.RCODES[codes.SERVFAIL]
     answer = found.kind if name.fault is None else name.fault[1]
     return {
         "pool": name.pool.name,
@@ -111,5 +116,5 @@ def _of_pool(
         "chosen": next((server for server, data in servers if data in chosen), None),
         "place": place or None,
         "ranking": list(ranking),
-        "answer": "SERVFAIL: " + answer if name.refuses and found.kind == "nodata" else answer,
+        "answer": f"{rcode}: {answer}",
     }

@@ -32,6 +32,10 @@ class Opened:
     stamps: Stamps
     text: bytes
 
+MANY_NAMES: Final = 20_000
+"""Names of a zone that take a collection 14 ms. Only then it is worth what is lost: garbage that
+was not collected yet never will be."""
+
 
 @define(eq=False)
 class Loader:
@@ -69,8 +73,9 @@ class Loader:
         before = {each.name: each.stamps for each in reversed(opened)}
         self._opened = list(before)
         self._stamps = tuple(stamp for each in before.values() for stamp in each)
-        # A collection that walks over a million names takes 0.7 s; this takes none of them over.
-        gc.freeze()
+        if sum(map(len, loaded.tree.nodes)) > MANY_NAMES:
+            # A collection that walks over a million names takes 0.7 s; this takes none over.
+            gc.freeze()
         return loaded.tree, True
 
     def _reading(

@@ -16,6 +16,7 @@ from balancer.dns import ratelimit
 from balancer.dns.codes import MNEMONICS, SERVFAIL, SOA
 from balancer.dns.pools import ANYBODY, Asker, PoolName
 from balancer.dns.prepared import Entry, Variant
+from balancer.dns.records import Record
 from balancer.dns.reply import Body, TooLong, render
 from balancer.dns.served import SERIAL, Served
 from balancer.dns.zone import Found
@@ -151,18 +152,23 @@ def _variant(asked: _Asked, ranking: tuple[str, ...], turn: int) -> Variant:
 
 
 def body_of(found: Found, key: bytes, names: Sequence[PoolName] = ()) -> Body:
-    """What was found, laid out behind a question for `key`. That a name which follows a pool has no
-    data holds no longer than its data would."""
-    authority = found.authority
-    if names and found.kind == "nodata":
-        most = min(name.ttl for name in names)
-        authority = tuple(each._replace(ttl=min(each.ttl, most)) for each in authority)
+    """What was found, laid out behind a question for `key`."""
+    authority = authority_of(found, names)
     try:
         return render(
             key, found.answers, authority, found.additional, rcode=found.rcode, aa=found.aa
         )
     except TooLong:
         return Body(b"", (0, 0, 0), SERVFAIL, False)
+
+
+def authority_of(found: Found, names: Sequence[PoolName]) -> tuple[Record, ...]:
+    """The authority section. That a name which follows a pool has no data holds no longer than its
+    data would."""
+    if not names or found.kind != "nodata":
+        return found.authority
+    most = min(name.ttl for name in names)
+    return tuple(each._replace(ttl=min(each.ttl, most)) for each in found.authority)
 
 
 def _filler(size: int, byte: int) -> list[bytes]:

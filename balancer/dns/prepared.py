@@ -181,8 +181,9 @@ class Entries(Generic[QuestionT]):
             del table[next(iter(table))]
         table[question] = entry
         for name in follows:
-            self._followers.setdefault(name, set()).add(question)
-            self._links += 1
+            followers = self._followers.setdefault(name, set())
+            self._links += question not in followers
+            followers.add(question)
 
     def drop(self, name: bytes) -> None:
         """The name that follows a pool has changed: so have these answers."""

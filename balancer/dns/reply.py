@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -41,15 +41,12 @@ class TooLong(ValueError):
     """An answer does not fit into a message of 65535 bytes."""
 
 
-class Cut(NamedTuple):
-    """
-    Where an RRset ends in a body, how many records each section has up to there, and whether an
-    answer without it must say that it is truncated (RFC 2181 9, RFC 9471).
-    """
-
-    end: int
-    counts: tuple[int, int, int]
-    required: bool
+Cut: TypeAlias = tuple[int, tuple[int, int, int], bool]
+"""
+Where an RRset ends in a body, how many records each section has up to there, and whether an answer
+without it must say that it is truncated (RFC 2181 9, RFC 9471). A plain tuple: the garbage
+collector forgets it, and never a NamedTuple; of bodies there may be 65,536.
+"""
 
 
 @attrs.frozen(slots=True)
@@ -94,8 +91,8 @@ def render(
                 writer.add(record)
                 counts[section] += 1
             required = _is_required(section, record, glue, bool(answers))
-            cuts.append(Cut(len(writer.wire), (counts[0], counts[1], counts[2]), required))
-    total = cuts[-1].counts if cuts else (0, 0, 0)
+            cuts.append((len(writer.wire), (counts[0], counts[1], counts[2]), required))
+    total = cuts[-1][1] if cuts else (0, 0, 0)
     return Body(bytes(writer.wire), total, rcode, aa, False, tuple(cuts))
 
 

@@ -402,6 +402,25 @@ class SignedTests(AnswerTestCase):
         self.assertLessEqual(len(answer), 512)
         self.assertEqual(read(answer).rcode(), dns.rcode.FORMERR)
 
+    def test_another_zones_key(self) -> None:
+        """A key counts for the zone whose file it is in, whatever others call theirs."""
+        other = Served(n("other.test."), self.served.zone)
+        other.keys = parse_keys(f'key "{KEY}" {{ algorithm hmac-sha256; secret "b3RoZXI="; }};')
+        self.responder.serve([self.served, other])
+        for name, refused in (("example.test.", False), ("other.test.", True)):
+            answer = self.responder.datagram(self.signed(name, "SOA"), CLIENT)
+            assert answer is not None
+            self.assertEqual(answer[3] & 15 == codes.NOTAUTH, refused, name)
+
+    def test_signed_cookie(self) -> None:
+        """A signed query without a question is answered as any other."""
+        message = dns.message.Message(7)
+        message.use_edns(options=[dns.edns.GenericOption(dns.edns.OptionType.COOKIE, b"clientco")])
+        message.use_tsig(self.ring, keyname=KEY)
+        answer = self.responder.datagram(message.to_wire(), CLIENT)
+        assert answer is not None
+        self.assertEqual(answer[3] & 15, codes.NOERROR)
+
     def transfer(self, packet: bytes, peer: str = CLIENT) -> list[bytes]:
         """All messages."""
         answer = self.responder.stream(packet, peer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,12 @@ class PreparingTests(SiteTestCase):
         self.assertEqual(addresses(self.site.ask(static)), ["192.0.2.51"])
         self.site.reactor.settle()
         self.assertEqual(addresses(self.site.ask(static)), ["192.0.2.51"])
+
+    def test_small_zone(self) -> None:
+        """Garbage stays collectable when a small zone is read."""
+        before = gc.get_freeze_count()
+        self.site.running(zone=self.file("zone", HEAD))
+        self.assertEqual(gc.get_freeze_count(), before)
 
     def test_changed_while_read(self) -> None:
         """A file that changes while it is read is read again by the next reload."""
