@@ -154,7 +154,8 @@ class FirstLookTests(NewcomerTestCase):
             server["state"] for pool in status()["pools"].values()
             for server in pool["servers"].values()} == {"up"})
         self.assertEqual(set(status()["pools"]), {"web", "echo-tcp", "echo-udp", "sites"})
-        self.assertLessEqual({"http:web", "tcp:echo", "udp:echo", "dns:example.test"}, set(status()["balancers"]))
+        self.assertLessEqual({"http:web", "tcp:echo", "udp:echo", "dns:example.test"},
+                             set(status()["balancers"]))
 
     def test_healthz(self) -> None:
         """/healthz says ok."""
