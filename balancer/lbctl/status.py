@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The first of these that a balancer's status has is what the column shows.
 LISTEN = ("listeners", "listen")
 CONNECTIONS = ("connections", "flows")
-REQUESTS = ("requests_total", "connections_total", "flows_total")
+REQUESTS = ("requests_total", "connections_total", "flows_total", "answers_total")
 
 BALANCERS = (
     Column("balancer", shrinks=True),
@@ -80,7 +80,7 @@ def _balancer(name: str, status: Mapping[str, Any]) -> Iterator[tuple[object, ..
 
 def _listeners(status: Mapping[str, Any]) -> Iterable[object]:
     found = _first(status, LISTEN)
-    if isinstance(found, list):
+    if isinstance(found, (list, Mapping)):  # that of `dns` has figures by listener
         return found
     # A demo server has a list for each protocol.
     return [

@@ -45,6 +45,10 @@ def site(**more: Any) -> dict[str, Any]:
             "udp:echo": {
                 "healthy": True, "listen": ["127.0.0.1:8082"], "flows": 2, "flows_total": 5,
             },
+            "dns:example.test": {
+                "healthy": True, "answers_total": 7,
+                "listeners": {"127.0.0.1:8053": {"connections": 1}},
+            },
             "demo:a": {
                 "healthy": True, "http": ["127.0.0.1:9001"], "tcp": [], "udp": ["127.0.0.1:9021"],
                 "connections": 1, "requests_total": 11,

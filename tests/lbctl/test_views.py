@@ -14,14 +14,15 @@ STATUS = f"""\
 site example: running, healthy, since {moment(0)}
 version 0.1.0, pid 4711, /etc/balancer/site.ini
 
-balancer  listen               healthy  connections  requests
-http:web  127.0.0.1:8080       yes               12      1.2M
-          [::1]:8080
-tcp:echo  127.0.0.1:8081       no                 0         9
-udp:echo  127.0.0.1:8082       yes                2         5
-demo:a    http 127.0.0.1:9001  yes                1        11
-          udp 127.0.0.1:9021
-new:kind  -                    yes                -         -
+balancer          listen               healthy  connections  requests
+http:web          127.0.0.1:8080       yes               12      1.2M
+                  [::1]:8080
+tcp:echo          127.0.0.1:8081       no                 0         9
+udp:echo          127.0.0.1:8082       yes                2         5
+dns:example.test  127.0.0.1:8053       yes                -         7
+demo:a            http 127.0.0.1:9001  yes                1        11
+                  udp 127.0.0.1:9021
+new:kind          -                    yes                -         -
 
 pool web: round-robin, 1 of 3 up
 server  state  since  weight  in flight  requests  failures  last check

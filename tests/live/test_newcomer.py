@@ -29,7 +29,10 @@ from tests.live.harness import (
 from tests.live.traffic import Traffic
 
 SITE = ROOT / "conf" / "site.ini"
-HTTP, TCP, UDP, ADMIN = 8080, 8081, 8082, 9180
+HTTP, TCP, UDP, DNS, ADMIN = 8080, 8081, 8082, 8053, 9180
+
+SITES = {"a": "127.0.0.1", "b": "127.0.0.2"}
+"""Where the demo servers are that www.example.test stands for."""
 
 # A server is out after `fall` failed checks, the last of which may take its whole timeout.
 INTERVAL, TIMEOUT, FALL, RISE, GRACE = 1.0, 1.0, 3, 2, 0.2
@@ -45,6 +48,11 @@ def demo(name: str) -> str:
 def curl(url: str, *options: str) -> str:
     """What curl prints; an HTTP error is an error."""
     return ask("curl", "--silent", "--show-error", "--fail", "--max-time", "10", *options, url)
+
+
+def dig(name: str) -> str:
+    """The addresses of a name, as dig prints them, one a line."""
+    return ask("dig", f"@{LOOPBACK}", "-p", str(DNS), "+short", name)
 
 
 def status() -> dict[str, Any]:
@@ -71,13 +79,13 @@ class NewcomerTestCase(LiveTestCase):
     def setUp(self) -> None:
         """Start it, as `make run` does, once its ports are known to be free."""
         super().setUp()
-        need("curl", "nc")
+        need("curl", "nc", "dig")
         self.ports_are_free()
         self.process = self.begin()
 
     def ports_are_free(self) -> None:
         """A balancer that runs already must not be taken for the one under test."""
-        taken = [port for port in (HTTP, TCP, ADMIN) if answers(port)]
+        taken = [port for port in (HTTP, TCP, DNS, ADMIN) if answers(port)]
         if taken:
             raise AssertionError(f"stop what listens on {taken}: these tests need conf/site.ini's "
                                  "own ports")
@@ -85,7 +93,7 @@ class NewcomerTestCase(LiveTestCase):
     def begin(self) -> Process:
         """The balancer, working on its ports."""
         process = self.twistd(SITE)
-        process.running(HTTP, TCP, ADMIN)
+        process.running(HTTP, TCP, DNS, ADMIN)
         return process
 
 
@@ -114,6 +122,18 @@ class FirstLookTests(NewcomerTestCase):
         """A datagram comes back."""
         self.assertIn("hi", ask("nc", "-u", "-w", "1", LOOPBACK, str(UDP), data=b"hi"))
 
+    def test_dns(self) -> None:
+        """dig gets both demo servers' addresses, each first in its turn; with b down, a's alone."""
+        def in_turn() -> bool:
+            found = [dig("www.example.test").split() for _ in range(4)]
+            self.assertEqual({frozenset(each) for each in found}, {frozenset(SITES.values())})
+            return found[0] != found[1] and found[2:] == found[:2]
+
+        wait_until("each comes first in its turn", in_turn)
+        curl(f"http://{SITES['b']}:9002/down", "--request", "POST")
+        wait_until("b's address is not answered", within=FALL * INTERVAL + TIMEOUT + GRACE,
+                   true=lambda: dig("example.test").split() == [SITES["a"]])
+
     def test_metrics(self) -> None:
         """/metrics is Prometheus' format, every name begins with balancer_, and it counts."""
         for _ in range(4):
@@ -133,8 +153,9 @@ class FirstLookTests(NewcomerTestCase):
         wait_until("every server is up", lambda: {
             server["state"] for pool in status()["pools"].values()
             for server in pool["servers"].values()} == {"up"})
-        self.assertEqual(set(status()["pools"]), {"web", "echo-tcp", "echo-udp"})
-        self.assertLessEqual({"http:web", "tcp:echo", "udp:echo"}, set(status()["balancers"]))
+        self.assertEqual(set(status()["pools"]), {"web", "echo-tcp", "echo-udp", "sites"})
+        self.assertLessEqual({"http:web", "tcp:echo", "udp:echo", "dns:example.test"},
+                             set(status()["balancers"]))
 
     def test_healthz(self) -> None:
         """/healthz says ok."""
@@ -194,7 +215,7 @@ class StopTests(NewcomerTestCase):
         start = time.monotonic()
         self.assertEqual(self.process.stop(), 0, self.process.output)
         self.assertLess(time.monotonic() - start, 3)
-        self.assertEqual([port for port in (HTTP, TCP, ADMIN) if answers(port)], [])
+        self.assertEqual([port for port in (HTTP, TCP, DNS, ADMIN) if answers(port)], [])
 
     def test_sigint(self) -> None:
         """So does the newcomer's Ctrl-C."""
@@ -232,7 +253,7 @@ class MakeRunTests(NewcomerTestCase):
         if not (environment / ".run-ready").exists():
             raise AssertionError(f"{environment} was not made by `make test`")
         process = self.start(["make", "-C", str(ROOT), "run", f"VENV={environment}"], "make")
-        process.answering(HTTP, TCP, ADMIN)
+        process.answering(HTTP, TCP, DNS, ADMIN)
         return process
 
     def test_make_run(self) -> None:
@@ -242,4 +263,4 @@ class MakeRunTests(NewcomerTestCase):
         self.assertEqual(bodies[2:], bodies[:2])
         os.killpg(self.process.pid, signal.SIGINT)  # as the terminal does at Ctrl-C
         self.process.wait()
-        self.assertEqual([port for port in (HTTP, TCP, ADMIN) if answers(port)], [])
+        self.assertEqual([port for port in (HTTP, TCP, DNS, ADMIN) if answers(port)], [])

@@ -1,0 +1,107 @@
+"""
+docs/dns.md, walked from top to bottom: its site files put in force one after the other, its files
+written, its commands run, and what they print held against the page.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from ipaddress import ip_network
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.live.dns.mmdb import city, database
+from tests.live.harness import LiveTestCase, ask, need, wait_until
+from tests.live.namespaces import ip, network
+from tests.pages import ROOT, Command, SiteFile, Text, pieces
+from tests.wire.certificates import Authority
+
+PAGE = ROOT / "docs" / "dns.md"
+
+SERVERS = {"a": "192.0.2.11", "b": "192.0.2.12", "c": "198.51.100.21"}
+
+ADDRESSES = ("192.0.2.53", "192.0.2.80", *SERVERS.values())
+
+CLIENTS = ip_network("203.0.113.0/24"), city("JP", "AS", 36.0, 138.0)
+"""Where the page says that its client is."""
+
+FILES = {"$TTL": "example.zone", "key ": "keys"}
+"""What the blocks that begin so are called in the page's site files."""
+
+WITHIN = 5.0
+"""Seconds until a command prints what the page says: checks, verdicts and logs take their time."""
+
+
+class DnsPageTests(LiveTestCase):
+    """The page's addresses in a network of its own."""
+
+    def setUp(self) -> None:
+        """Write the page's files, and what it says that operators bring; start the servers."""
+        super().setUp()
+        need("dig", "curl")
+        self.enterContext(network())
+        for address in ADDRESSES:
+            ip("address", "add", f"{address}/32", "dev", "lo")
+        self.pieces = list(pieces(PAGE.read_text()))
+        for piece in self.pieces:
+            for start, name in FILES.items():
+                if isinstance(piece, Text) and piece.text.startswith(start):
+                    (self.directory / name).write_text(piece.text)
+        (self.directory / "city.mmdb").write_bytes(database([CLIENTS]))
+        Authority().issue("www.example.org").save(self.directory / "www.pem")
+        lbctl = self.directory / "lbctl"
+        lbctl.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m balancer.lbctl "$@"\n')
+        lbctl.chmod(0o755)
+        demo = "".join(f"[demo {name}]\nhttp = {at}:80\n" for name, at in SERVERS.items())
+        path = self.site_file(f"[site]\nadmin = off\ncontrol = off\nstate = demo\n{demo}")
+        servers = self.twistd(path.rename(self.directory / "servers.ini"), name="servers")
+        servers.running()
+
+    def run_command(self, typed: str) -> str:
+        """What it prints, on both streams."""
+        done = subprocess.run(
+            ["sh", "-c", typed], capture_output=True, text=True, timeout=20, check=False,
+            cwd=self.directory,
+            env={**os.environ, "PATH": f"{self.directory}:{os.environ['PATH']}"})
+        return done.stdout + done.stderr
+
+    def prints(self, command: Command) -> None:
+        """It prints what the page says, within some seconds."""
+        began = time.monotonic()
+        while not command.is_printed(output := self.run_command(command.typed)):
+            wanted = "\n".join(command.printed)
+            self.assertLess(time.monotonic() - began, WITHIN,
+                            f"$ {command.typed}\n{output}\nthe page says:\n{wanted}")
+            time.sleep(0.1)
+
+    def put_in_force(self, text: str) -> None:
+        """Start with this site file, or reload it."""
+        site = self.directory / "site.ini"
+        is_first = not site.exists()
+        site.write_text(text)
+        if is_first:
+            self.twistd(site).running()
+        else:
+            self.assertIn("reloaded: ", self.run_command("lbctl reload"))
+
+    def test_page(self) -> None:
+        """Everything on the page happens as it says, and it names every metric of DNS."""
+        ran = 0
+        for piece in self.pieces:
+            if isinstance(piece, SiteFile):
+                self.put_in_force(piece.text)
+            elif isinstance(piece, Command):
+                self.prints(piece)
+                ran += 1
+        self.assertGreater(ran, 10)
+        text = ask("curl", "-s", "http://127.0.0.1:9180/metrics")
+        names = {family.name.removeprefix("balancer_dns_")
+                 for family in text_string_to_metric_families(text)
+                 if family.name.startswith("balancer_dns_")}
+        self.assertIn("answers", names)
+        page = PAGE.read_text()
+        self.assertEqual([], [each for each in names if f"`{each}" not in page])
+        wait_until("all servers are up", lambda: "3 of 3 up" in self.run_command("lbctl status"))
