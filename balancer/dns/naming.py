@@ -69,6 +69,13 @@ class Naming:
                 found[own] = makes.name(line, named.pool, server)
         return found
 
+    def refresh(self, names: Names) -> None:
+        """What http serves may have changed since they were made: it may have come into force
+        before their section."""
+        for name in names.values():
+            if name.line.https:
+                name.serve(services(self._context, name.line))
+
     # Others have a say in it
 
     def follow(self, settings: DnsSettings, served: Served) -> None:
@@ -140,18 +147,19 @@ class _Making:
             survey = Survey(pool, self._context.remembered(pool.name))
             self._surveys[pool.name] = survey
         name = PoolName(line, pool, self._settings.ttl, survey.remembered, own)
-        name.services = self._services(line)
+        name.serve(services(self._context, line))
         name.settle(survey)
         return name
 
-    def _services(self, line: AnswerLine) -> tuple[Service, ...]:
-        """What the http balancer of `https=` serves for the pool under TLS."""
-        if not line.https:
-            return ()
-        endpoints = IEndpoints(self._context.balancer(line.https)).endpoints()
-        found = [
-            Service(each.port, tuple(each.alpn))
-            for each in endpoints
-            if each.tls and line.pool in each.pools
-        ]
-        return tuple(dict.fromkeys(found))
+
+def services(context: IContext, line: AnswerLine) -> tuple[Service, ...]:
+    """What the http balancer of `https=` serves for the pool under TLS."""
+    if not line.https:
+        return ()
+    endpoints = IEndpoints(context.balancer(line.https)).endpoints()
+    found = [
+        Service(each.port, tuple(each.alpn))
+        for each in endpoints
+        if each.tls and line.pool in each.pools
+    ]
+    return tuple(dict.fromkeys(found))

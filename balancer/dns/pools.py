@@ -97,6 +97,12 @@ class PoolName:
         self._own_stands = False
         self._seen: object = None
 
+    def serve(self, services: tuple[Service, ...]) -> None:
+        """This is what HTTPS records are made of from the next `settle` on."""
+        if services != self.services:
+            self.services = services
+            self.revision = -1
+
     def settle(self, survey: Survey | None = None) -> bool:
         """Look at the pool, or at what others saw of it; True: answers made before are outdated."""
         when_down = self.line.when_down

@@ -20,7 +20,7 @@ from balancer.dns.walk import HEADER
 if TYPE_CHECKING:
     from balancer.dns.served import Served
 
-MAX_ENTRIES: Final = 65536
+MAX_ENTRIES: Final = 16384
 """Answers kept for one set of zones, of some 600 bytes: more names than a site has that are asked
 for often; the oldest go first."""
 

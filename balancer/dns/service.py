@@ -175,9 +175,7 @@ class DnsBalancer(Service):
         served.territory = prepared.territory
         served.watch(_limit(settings, served.limit), self._log_line(prepared.log_file))
         before = served.zone.tree
-        # What http serves may have changed since: it may have come into force before us.
-        for name in prepared.names.values():
-            name.services = self._services(name.line)
+        self._naming.refresh(prepared.names)
         served.renew(prepared.zone, prepared.names)
         assert self._primary is not None  # made when they were prepared
         self._primary.take(served, settings, prepared.written)

@@ -53,7 +53,8 @@ class DnsPageTests(LiveTestCase):
         (self.directory / "city.mmdb").write_bytes(database([CLIENTS]))
         Authority().issue("www.example.org").save(self.directory / "www.pem")
         lbctl = self.directory / "lbctl"
-        lbctl.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m balancer.lbctl "$@"\n')
+        python = f"PYTHONPATH={ROOT} exec {sys.executable}"
+        lbctl.write_text(f'#!/bin/sh\n{python} -m balancer.lbctl "$@"\n')
         lbctl.chmod(0o755)
         demo = "".join(f"[demo {name}]\nhttp = {at}:80\n" for name, at in SERVERS.items())
         path = self.site_file(f"[site]\nadmin = off\ncontrol = off\nstate = demo\n{demo}")
