@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.slices import finish
 from balancer.dns.loading import Loader
-from balancer.dns.names import from_text
 from balancer.dns.maker import dns, place
+from balancer.dns.names import from_text
 from balancer.dns.settings import POLICIES, WHEN_DOWN
 from balancer.site.files import load
 from balancer.site.plan import BadSite, Plan, reading
@@ -102,7 +102,7 @@ class EdgeTests(SynchronousTestCase):
         """It has no problems, and a section of each kind."""
         plan = self.plan()
         self.assertEqual((), tuple(plan.warnings))
-        kinds = {section.kind for section in (*plan.balancers, *plan.inert)}
+        kinds = {each.kind for each in plan.balancers} | {each.kind for each in plan.inert}
         self.assertEqual(EDGE_KINDS, kinds)
 
     def test_zone(self) -> None:
