@@ -1,6 +1,6 @@
 """
-docs/dns.md, walked from top to bottom: its site files put in force one after the other, its files
-written, its commands run, and what they print held against the page.
+Pages of docs/, walked from top to bottom: their site files put in force one after the other, their
+files written, their commands run, and what these print held against the page.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from ipaddress import ip_network
+from pathlib import Path
+from typing import ClassVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.live.dns.mmdb import city, database
-from tests.live.harness import LiveTestCase, ask, need, wait_until
+from tests.live.harness import LiveTestCase, ask, need
 from tests.live.namespaces import ip, network
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 from tests.wire.certificates import Authority
-
-PAGE = ROOT / "docs" / "dns.md"
-
-SERVERS = {"a": "192.0.2.11", "b": "192.0.2.12", "c": "198.51.100.21"}
-
-ADDRESSES = ("192.0.2.53", "192.0.2.80", *SERVERS.values())
 
 CLIENTS = ip_network("203.0.113.0/24"), city("JP", "AS", 36.0, 138.0)
 """Where the page says that its client is."""
@@ -35,31 +32,32 @@ WITHIN = 5.0
 """Seconds until a command prints what the page says: checks, verdicts and logs take their time."""
 
 
-class DnsPageTests(LiveTestCase):
-    """The page's addresses in a network of its own."""
+class PageTestCase(LiveTestCase):
+    """A page's addresses in a network of its own, and the servers of its pools."""
+
+    page: ClassVar[Path]
+    addresses: ClassVar[tuple[str, ...]]
+    servers: ClassVar[Mapping[str, str]]
 
     def setUp(self) -> None:
-        """Write the page's files, and what it says that operators bring; start the servers."""
+        """Write the page's files and start the servers."""
         super().setUp()
         need("dig", "curl")
         self.enterContext(network())
-        for address in ADDRESSES:
+        for address in (*self.addresses, *self.servers.values()):
             ip("address", "add", f"{address}/32", "dev", "lo")
-        self.pieces = list(pieces(PAGE.read_text()))
+        self.pieces = list(pieces(self.page.read_text()))
         for piece in self.pieces:
             for start, name in FILES.items():
                 if isinstance(piece, Text) and piece.text.startswith(start):
                     (self.directory / name).write_text(piece.text)
-        (self.directory / "city.mmdb").write_bytes(database([CLIENTS]))
-        Authority().issue("www.example.org").save(self.directory / "www.pem")
         lbctl = self.directory / "lbctl"
         python = f"PYTHONPATH={ROOT} exec {sys.executable}"
         lbctl.write_text(f'#!/bin/sh\n{python} -m balancer.lbctl "$@"\n')
         lbctl.chmod(0o755)
-        demo = "".join(f"[demo {name}]\nhttp = {at}:80\n" for name, at in SERVERS.items())
+        demo = "".join(f"[demo {name}]\nhttp = {at}:80\n" for name, at in self.servers.items())
         path = self.site_file(f"[site]\nadmin = off\ncontrol = off\nstate = demo\n{demo}")
-        servers = self.twistd(path.rename(self.directory / "servers.ini"), name="servers")
-        servers.running()
+        self.twistd(path.rename(self.directory / "servers.ini"), name="servers").running()
 
     def run_command(self, typed: str) -> str:
         """What it prints, on both streams."""
@@ -88,21 +86,43 @@ class DnsPageTests(LiveTestCase):
         else:
             self.assertIn("reloaded: ", self.run_command("lbctl reload"))
 
-    def test_page(self) -> None:
-        """Everything on the page happens as it says, and it names every metric of DNS."""
-        ran = 0
+    def walk(self) -> None:
+        """Everything on the page happens as it says."""
         for piece in self.pieces:
             if isinstance(piece, SiteFile):
                 self.put_in_force(piece.text)
             elif isinstance(piece, Command):
                 self.prints(piece)
-                ran += 1
-        self.assertGreater(ran, 10)
+
+
+class DnsPageTests(PageTestCase):
+    """docs/dns.md."""
+
+    page = ROOT / "docs" / "dns.md"
+    addresses = ("192.0.2.53", "192.0.2.80")
+    servers: ClassVar = {"a": "192.0.2.11", "b": "192.0.2.12", "c": "198.51.100.21"}
+
+    def test_page(self) -> None:
+        """Everything on the page happens as it says, and it names every metric of DNS."""
+        (self.directory / "city.mmdb").write_bytes(database([CLIENTS]))
+        Authority().issue("www.example.org").save(self.directory / "www.pem")
+        self.walk()
         text = ask("curl", "-s", "http://127.0.0.1:9180/metrics")
         names = {family.name.removeprefix("balancer_dns_")
                  for family in text_string_to_metric_families(text)
                  if family.name.startswith("balancer_dns_")}
         self.assertIn("answers", names)
-        page = PAGE.read_text()
+        page = self.page.read_text()
         self.assertEqual([], [each for each in names if f"`{each}" not in page])
-        wait_until("all servers are up", lambda: "3 of 3 up" in self.run_command("lbctl status"))
+
+
+class SubdomainsPageTests(PageTestCase):
+    """docs/subdomains.md."""
+
+    page = ROOT / "docs" / "subdomains.md"
+    addresses = ("192.0.2.10", "192.0.2.53")
+    servers: ClassVar = {"a": "192.0.2.1", "b": "192.0.2.2"}
+
+    def test_page(self) -> None:
+        """Everything on the page happens as it says."""
+        self.walk()
