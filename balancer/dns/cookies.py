@@ -8,6 +8,7 @@ addresses as bytes and seconds since 1970. Must not know what is answered to who
 from __future__ import annotations
 
 import struct
+from collections import OrderedDict
 from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Final, Literal
@@ -55,7 +56,7 @@ class Cookies:
             raise ValueError(msg)
         self._secrets: Sequence[bytes] = secrets
         # A cookie and its address -> the second it was made in, and which secret made it.
-        self._remembered: dict[bytes, tuple[int, bool]] = {}
+        self._remembered: OrderedDict[bytes, tuple[int, bool]] = OrderedDict()
 
     def server_cookie(self, client: bytes, address: bytes, now: int) -> bytes:
         """
@@ -98,7 +99,7 @@ class Cookies:
     def _remember(self, key: bytes, known: tuple[int, bool]) -> None:
         # Good ones only: who makes cookies up pushes nobody's out.
         if len(self._remembered) >= MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)
         self._remembered[key] = known
 
 
