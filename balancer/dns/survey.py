@@ -7,7 +7,7 @@ found out here, when the first one asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
@@ -37,9 +37,13 @@ class Target:
 
 
 class Survey:
-    """What the pool comes to now. `remembered`: see `standing.stand`."""
+    """What the pool comes to now. `remembered`: see `standing.stand`. Of what is as it was in the
+    survey `before`, this one has the very same, so that who compares the two need not look at each
+    of thousands of addresses."""
 
-    def __init__(self, pool: Pool, remembered: frozenset[str]) -> None:
+    def __init__(
+        self, pool: Pool, remembered: frozenset[str], before: Survey | None = None
+    ) -> None:
         self.pool = pool
         self.turn = shortest_turn(pool.servers, pool.scale, pool.settings.interval)
         """Seconds until a verdict may turn, None if none is about to."""
@@ -47,6 +51,9 @@ class Survey:
         self._standing: dict[str, Standing] = {}
         self._names: dict[str, frozenset[str]] = {}
         self._targets: dict[tuple[str, int, bool], tuple[Target, ...]] = {}
+        self._before: Mapping[tuple[str, int, bool], tuple[Target, ...]] = (
+            {} if before is None else before._targets
+        )
 
     def standing(self, when_down: str) -> Standing:
         """Who is answered."""
@@ -72,12 +79,17 @@ class Survey:
         found = self._targets.get(key)
         if found is None:
             found = _targets(self.standing(when_down).servers, qtype, placed)
-            self._targets[key] = found
+            before = self._before.get(key)
+            found = self._targets[key] = before if before == found else found
         return found
 
     def own(self, name: str, qtype: int) -> tuple[Target, ...]:
         """The address of one server, if it has one of that type."""
-        return _targets((self.pool.server(name),), qtype, False)
+        server = self.pool.server(name)
+        data = packed(server)
+        if len(data) != SIZES[qtype]:
+            return ()
+        return (Target(data, server.effective_weight, server.settings.place),)
 
 
 def _targets(servers: Sequence[Server], qtype: int, placed: bool) -> tuple[Target, ...]:
