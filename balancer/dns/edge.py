@@ -53,6 +53,8 @@ class Edge:
         self.atlas = Atlas(context.reactor)
         self.atlas.subscribe(self._moved)
         self.fronts: dict[Where, Front] = {}
+        # Where nothing is served any more, and connections of before are still served.
+        self._leaving: set[Front] = set()
         self._served: dict[Served, tuple[Where, ...]] = {}
         self._draining: set[Served] = set()
         self.cookies = Cookies(token_bytes(SECRET_SIZE))
@@ -71,7 +73,9 @@ class Edge:
         if not self._served:
             self.context.subscribe(self._happened)
         self._served[served] = tuple(where)
-        self._arrange()
+        for front in self._arrange():
+            self._leaving.add(front)
+            front.drain().addCallback(self._left, front)
 
     def leave(self, served: Served) -> None:
         """Serve it no more, nor make cookies by its secrets."""
@@ -79,8 +83,11 @@ class Edge:
         self._own_cookies.pop(served, None)
         if self._served.pop(served, None) is None:
             return
-        self._arrange()
+        for front in self._arrange():
+            front.stop()
         if not self._served:
+            for front in tuple(self._leaving):
+                front.stop()
             self.context.unsubscribe(self._happened)
             self._rest()
 
@@ -129,19 +136,24 @@ class Edge:
     def _nsid(self) -> bytes:
         return self.context.site_name.encode("ascii", "replace")
 
-    def _arrange(self) -> None:
-        """Have each address answer for the zones that are served there."""
+    def _left(self, done: None, front: Front) -> None:
+        self._leaving.discard(front)
+        front.stop()
+
+    def _arrange(self) -> list[Front]:
+        """Have each address answer for the zones that are served there; those at which none is any
+        more."""
         zones: dict[Where, list[Served]] = {}
         for served, places in self._served.items():
             for where in places:
                 zones.setdefault(where, []).append(served)
-        for where in self.fronts.keys() - zones.keys():
-            self.fronts.pop(where).stop()
+        gone = [self.fronts.pop(where) for where in self.fronts.keys() - zones.keys()]
         for where, here in zones.items():
             if where not in self.fronts:
                 self.fronts[where] = self._front(where)
             self.fronts[where].responder.serve(here)
         self._secure_all()
+        return gone
 
     def _front(self, where: Where) -> Front:
         context = self.context
