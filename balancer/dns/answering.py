@@ -118,7 +118,10 @@ class Answering(Kept):
         """A signed query (RFC 8945): who asks is known, or the signature is refused."""
         query, unix = asked.query, int(self._unix())
         assert query.tsig is not None
-        verdict = tsig.verify(packet, query.tsig, self.keys, unix)
+        # Keys are of the zone that is asked: other zones' may have the same names.
+        served = self.zone_of(query.key, query.qtype)
+        keys = {} if served is None else served.keys
+        verdict = tsig.verify(packet, query.tsig, keys, unix)
         asked.verdict = verdict
         asked.spare = tsig.room(verdict)
         if verdict.error:

@@ -46,7 +46,7 @@ class Cookies:
     are replaced (RFC 9018 5).
     """
 
-    __slots__ = ("_remembered", "_secrets")
+    __slots__ = ("_remembered", "_secrets", "made_of")
 
     def __init__(self, secret: bytes, previous: bytes | None = None) -> None:
         secrets = [secret] if previous is None else [secret, previous]
@@ -55,6 +55,7 @@ class Cookies:
             msg = f"expected secrets of {SECRET_SIZE} bytes, got {sizes} bytes"
             raise ValueError(msg)
         self._secrets: Sequence[bytes] = secrets
+        self.made_of = secret, previous
         # A cookie and its address -> the second it was made in, and which secret made it.
         self._remembered: OrderedDict[bytes, tuple[int, bool]] = OrderedDict()
 

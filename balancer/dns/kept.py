@@ -16,7 +16,6 @@ from attrs import frozen
 from balancer.dns import codes, names
 from balancer.dns.cookies import Cookies
 from balancer.dns.envelope import SUBNET_AT, Envelope, SubnetEnvelope, is_subnet_alone
-from balancer.dns.keys import Key
 from balancer.dns.leftovers import Leftovers
 from balancer.dns.lookup import Shape, entry_of, entry_of_shape, follows, shape_of
 from balancer.dns.pools import ANYBODY
@@ -67,7 +66,6 @@ class Kept:
     def __init__(self, cookies: Cookies, world: World, nsid: bytes = b"") -> None:
         self.cookies = cookies
         self.nsid = nsid
-        self.keys: dict[bytes, Key] = {}
         self._packed = world.packed
         self._seconds = world.seconds
         self._unix = world.unix
@@ -83,6 +81,8 @@ class Kept:
 
     def equip(self, cookies: Cookies, nsid: bytes) -> None:
         """Use these from now on."""
+        if cookies is self.cookies and nsid == self.nsid:
+            return
         self.cookies, self.nsid = cookies, nsid
         self.renewed()
 
@@ -92,10 +92,8 @@ class Kept:
             served.watchers.remove(self)
         self._zones = {served.key: served for served in zones}
         self._lengths = sorted({len(key) for key in self._zones}, reverse=True)
-        self.keys = {}
         for served in self._zones.values():
             served.watchers.append(self)
-            self.keys = {**self.keys, **served.keys}
         self.renewed()
 
     def outdated(self, keys: Iterable[bytes]) -> None:

@@ -318,6 +318,18 @@ class ListenerTests(SiteTestCase):
         self.assertFalse(client.closed)
         self.assertFalse(self.site.connect().closed)
 
+    def test_many_zones(self) -> None:
+        """A reload that changes nothing looks at no other zone of the same address."""
+        sections = [self.site.running(f"z{at}.test", answers="") for at in range(3)]
+        responder = self.site.front().responder
+        cookies = responder.cookies
+        calls: list[object] = []
+        self.patch(responder, "serve", calls.append)
+        for section in sections:
+            section.prepare(settings(answers="")).commit()
+        self.assertEqual(calls, [])
+        self.assertIs(responder.cookies, cookies)
+
     def test_all_drain(self) -> None:
         """When all zones of a listener drain, its connections end after what was asked."""
         sections = [self.site.running(), self.site.running("other.test")]

@@ -128,7 +128,7 @@ class TransferTests(SynchronousTestCase):
     def test_signed(self) -> None:
         """An IXFR over UDP that was signed gets a signed answer."""
         self.allow(key_for())
-        self.responder.keys = {b"\1k\0": key_for()}
+        self.served.keys = {b"\1k\0": key_for()}
         self.patch(time, "time", lambda: float(NOW))
         asked = self.query("IXFR", 0)
         asked.use_tsig(theirs_for())
