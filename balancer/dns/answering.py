@@ -15,6 +15,7 @@ from balancer.dns import codes, tsig
 from balancer.dns.cookies import Cookies
 from balancer.dns.envelope import UDP_SIZE, Envelope, Fault
 from balancer.dns.kept import Kept, World
+from balancer.dns.keys import Key
 from balancer.dns.options import opt_record
 from balancer.dns.prepared import Entry
 from balancer.dns.query import Malformed, Query, parse
@@ -118,9 +119,12 @@ class Answering(Kept):
         """A signed query (RFC 8945): who asks is known, or the signature is refused."""
         query, unix = asked.query, int(self._unix())
         assert query.tsig is not None
-        # Another zone's keys may bear the same names.
-        served = None if query.bare else self.zone_of(query.key)
-        keys = self.keys if served is None else served.keys
+        # Keys are of the zone that is asked: other zones' may have the same names. Who asks for
+        # nothing but a cookie may use any.
+        served = None if query.bare else self.zone_of(query.key, query.qtype)
+        keys: Mapping[bytes, Key] = {} if served is None else served.keys
+        if query.bare:
+            keys = {name: key for each in self._zones.values() for name, key in each.keys.items()}
         verdict = tsig.verify(packet, query.tsig, keys, unix)
         asked.verdict = verdict
         asked.spare = tsig.room(verdict)

@@ -8,6 +8,7 @@ addresses as bytes and seconds since 1970. Must not know what is answered to who
 from __future__ import annotations
 
 import struct
+from collections import OrderedDict
 from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Final, Literal
@@ -45,7 +46,7 @@ class Cookies:
     are replaced (RFC 9018 5).
     """
 
-    __slots__ = ("_remembered", "_secrets")
+    __slots__ = ("_remembered", "_secrets", "made_of")
 
     def __init__(self, secret: bytes, previous: bytes | None = None) -> None:
         secrets = [secret] if previous is None else [secret, previous]
@@ -54,8 +55,9 @@ class Cookies:
             msg = f"expected secrets of {SECRET_SIZE} bytes, got {sizes} bytes"
             raise ValueError(msg)
         self._secrets: Sequence[bytes] = secrets
+        self.made_of = secret, previous
         # A cookie and its address -> the second it was made in, and which secret made it.
-        self._remembered: dict[bytes, tuple[int, bool]] = {}
+        self._remembered: OrderedDict[bytes, tuple[int, bool]] = OrderedDict()
 
     def server_cookie(self, client: bytes, address: bytes, now: int) -> bytes:
         """
@@ -98,7 +100,7 @@ class Cookies:
     def _remember(self, key: bytes, known: tuple[int, bool]) -> None:
         # Good ones only: who makes cookies up pushes nobody's out.
         if len(self._remembered) >= MOST_REMEMBERED:
-            del self._remembered[next(iter(self._remembered))]
+            self._remembered.popitem(last=False)
         self._remembered[key] = known
 
 

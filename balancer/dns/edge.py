@@ -33,6 +33,10 @@ LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks for changes that are no events: checks that disagree with a verdict,
 and slow starts."""
 
+FREED_A_LOOK: Final = 4096
+"""Answers that hold no more, freed at a look, in some 5 ms. Where queries come, they are freed by
+the way; this is for when they do not."""
+
 Where = tuple[str, int]
 
 
@@ -49,7 +53,10 @@ class Edge:
         self.atlas = Atlas(context.reactor)
         self.atlas.subscribe(self._moved)
         self.fronts: dict[Where, Front] = {}
+        # Where nothing is served any more, and connections of before are still served.
+        self._leaving: set[Front] = set()
         self._served: dict[Served, tuple[Where, ...]] = {}
+        self._here: dict[Where, dict[Served, None]] = {}
         self._draining: set[Served] = set()
         self.cookies = Cookies(token_bytes(SECRET_SIZE))
         # Those of sections that name a file of their own.
@@ -66,17 +73,22 @@ class Edge:
         """Serve the zone at these addresses from now on, and at no others."""
         if not self._served:
             self.context.subscribe(self._happened)
-        self._served[served] = tuple(where)
-        self._arrange()
+        for front in self._move(served, tuple(where)):
+            self._leaving.add(front)
+            front.drain().addCallback(self._left, front)
 
     def leave(self, served: Served) -> None:
         """Serve it no more, nor make cookies by its secrets."""
         self._draining.discard(served)
         self._own_cookies.pop(served, None)
-        if self._served.pop(served, None) is None:
+        if served not in self._served:
             return
-        self._arrange()
+        for front in self._move(served, ()):
+            front.stop()
+        del self._served[served]
         if not self._served:
+            for front in tuple(self._leaving):
+                front.stop()
             self.context.unsubscribe(self._happened)
             self._rest()
 
@@ -91,14 +103,10 @@ class Edge:
     def drain(self, served: Served) -> list[Front]:
         """The zone drains: its addresses where all others do so too, or there are none."""
         self._draining.add(served)
-        return [front for front in self.of(served) if self._draining.issuperset(self.at(front))]
-
-    def at(self, front: Front) -> list[Served]:
-        """The zones that are served there."""
         return [
-            served
-            for served, where in self._served.items()
-            if any(self.fronts.get(each) is front for each in where)
+            self.fronts[where]
+            for where in self._served.get(served, ())
+            if self._draining.issuperset(self._here[where])
         ]
 
     def of(self, served: Served) -> list[Front]:
@@ -109,35 +117,46 @@ class Edge:
         """Where the zone is served, make and check cookies by these secrets from now on if they are
         its `own`, elsewhere if no zone has own ones; by those of before if it is None. All under
         the site's name of now."""
-        self._own_cookies.pop(served, None)
+        owned = self._own_cookies.pop(served, None)
         if cookies is not None and own:
-            self._own_cookies[served] = cookies
-        elif cookies is not None:
+            same = owned is not None and owned.made_of == cookies.made_of
+            self._own_cookies[served] = owned if owned is not None and same else cookies
+        elif cookies is not None and cookies.made_of != self.cookies.made_of:
             self.cookies = cookies
-        self._secure_all()
+        for where in self.fronts:
+            self._equip(where)
 
-    def _secure_all(self) -> None:
-        for front in self.fronts.values():
-            known = (self._own_cookies.get(each) for each in self.at(front))
-            cookies = next((each for each in known if each), self.cookies)
-            front.responder.equip(cookies, self._nsid())
+    def _equip(self, where: Where) -> None:
+        own, cookies = self._own_cookies, self.cookies
+        if own:
+            cookies = next((own[each] for each in self._here[where] if each in own), cookies)
+        self.fronts[where].responder.equip(cookies, self._nsid())
 
     def _nsid(self) -> bytes:
         return self.context.site_name.encode("ascii", "replace")
 
-    def _arrange(self) -> None:
-        """Have each address answer for the zones that are served there."""
-        zones: dict[Where, list[Served]] = {}
-        for served, places in self._served.items():
-            for where in places:
-                zones.setdefault(where, []).append(served)
-        for where in self.fronts.keys() - zones.keys():
-            self.fronts.pop(where).stop()
-        for where, here in zones.items():
-            if where not in self.fronts:
-                self.fronts[where] = self._front(where)
-            self.fronts[where].responder.serve(here)
-        self._secure_all()
+    def _left(self, done: None, front: Front) -> None:
+        self._leaving.discard(front)
+        front.stop()
+
+    def _move(self, served: Served, where: tuple[Where, ...]) -> list[Front]:
+        """Have these addresses answer for the zone, and no others; those that have no zone left."""
+        before, self._served[served] = self._served.get(served, ()), where
+        for each in set(before) - set(where):
+            del self._here[each][served]
+        for each in where:
+            self._here.setdefault(each, {})[served] = None
+        gone = []
+        for each in set(before) ^ set(where):
+            if not self._here[each]:
+                del self._here[each]
+                gone.append(self.fronts.pop(each))
+                continue
+            if each not in self.fronts:
+                self.fronts[each] = self._front(each)
+            self.fronts[each].responder.serve(self._here[each])
+            self._equip(each)
+        return gone
 
     def _front(self, where: Where) -> Front:
         context = self.context
@@ -160,6 +179,7 @@ class Edge:
 
     def _look(self) -> None:
         self._looking = self.context.reactor.callLater(LOOK_INTERVAL, self._look)
+        any(front.responder.tidy(FREED_A_LOOK) for front in self.fronts.values())
         for served in self._served:
             for name, keys in served.pools.items():
                 revision = served.names[keys[0]].pool.revision

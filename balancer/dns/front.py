@@ -80,12 +80,13 @@ class Front:
             connection.drain()
 
     def stop(self) -> None:
-        """Answer nothing any more, and end every connection."""
+        """Answer nothing any more, end every connection, and keep no answers."""
         self._stop_accepting()
         if self.datagrams.answer == self._answer:
             self.datagrams.answer = None
         for connection in list(self.connections):
             connection.transport.abortConnection()
+        self.responder.serve(())
 
     def _accepted(self, sock: socket.socket, peer: Any) -> None:
         host = peer[0]

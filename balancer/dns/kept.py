@@ -16,7 +16,7 @@ from attrs import frozen
 from balancer.dns import codes, names
 from balancer.dns.cookies import Cookies
 from balancer.dns.envelope import SUBNET_AT, Envelope, SubnetEnvelope, is_subnet_alone
-from balancer.dns.keys import Key
+from balancer.dns.leftovers import Leftovers
 from balancer.dns.lookup import Shape, entry_of, entry_of_shape, follows, shape_of
 from balancer.dns.pools import ANYBODY
 from balancer.dns.prepared import HEADS, Entries, Entry, Ready
@@ -32,6 +32,10 @@ MAX_SUBNETS: Final = 256
 MAX_READY: Final = 16384
 """Whole packets whose answers are at hand, some 300 bytes each; when there are more, all are
 forgotten and come again as they are asked."""
+
+FREED_A_TIME: Final = 4
+"""Items of tables that were given up, freed for each new answer that is kept: more than one, so
+that they come to an end."""
 
 LONGEST_TAIL: Final = 128
 """Bytes behind a question of a way of asking that is remembered: an OPT record with a cookie of 40
@@ -62,14 +66,14 @@ class Kept:
     def __init__(self, cookies: Cookies, world: World, nsid: bytes = b"") -> None:
         self.cookies = cookies
         self.nsid = nsid
-        self.keys: dict[bytes, Key] = {}
         self._packed = world.packed
         self._seconds = world.seconds
         self._unix = world.unix
         self._zones: Mapping[bytes, Served] = {}
         self._lengths: list[int] = []
-        self._entries: Entries[bytes] = Entries()
-        self._shapes: Entries[Shape] = Entries()
+        self._leftovers = Leftovers()
+        self._entries: Entries[bytes] = Entries(self._leftovers)
+        self._shapes: Entries[Shape] = Entries(self._leftovers)
         self._table = self._entries.table
         self._envelopes: dict[bytes, Envelope] = {b"": NO_OPT}
         self._subnets: dict[bytes, SubnetEnvelope] = {}
@@ -77,6 +81,8 @@ class Kept:
 
     def equip(self, cookies: Cookies, nsid: bytes) -> None:
         """Use these from now on."""
+        if cookies is self.cookies and nsid == self.nsid:
+            return
         self.cookies, self.nsid = cookies, nsid
         self.renewed()
 
@@ -86,26 +92,34 @@ class Kept:
             served.watchers.remove(self)
         self._zones = {served.key: served for served in zones}
         self._lengths = sorted({len(key) for key in self._zones}, reverse=True)
-        self.keys = {}
         for served in self._zones.values():
             served.watchers.append(self)
-            self.keys = {**self.keys, **served.keys}
         self.renewed()
 
     def outdated(self, keys: Iterable[bytes]) -> None:
         """See `served.Watcher`."""
-        for key in keys:
-            self._entries.drop(key)
-            self._shapes.drop(key)
-        self._ready.clear()
+        keys = tuple(keys)
+        self._entries.drop(keys)
+        self._shapes.drop(keys)
+        self._forget_ready()
 
     def renewed(self) -> None:
         """See `served.Watcher`."""
         self._entries.clear()
         self._shapes.clear()
-        self._ready.clear()
+        self._forget_ready()
         self._subnets.clear()
+        self._leftovers.take(self._envelopes)
         self._envelopes = {b"": NO_OPT}
+
+    def _forget_ready(self) -> None:
+        self._leftovers.take(self._ready)
+        self._ready = {}
+        self._table = self._entries.table
+
+    def tidy(self, count: int) -> bool:
+        """Free that many of the answers that hold no more; False: there were none."""
+        return self._leftovers.free(count)
 
     def zone_of(self, key: bytes, qtype: int = codes.A) -> Served | None:
         """The zone with the longest match (RFC 1034 4.3.2 2). A DS is the parent's to say, if that
@@ -127,11 +141,13 @@ class Kept:
         entry = self._table.get(question)
         if entry is not None:
             return entry
+        self._leftovers.free(FREED_A_TIME)
         found = served.zone.find(key, key, qtype, ANYBODY)
         shape = shape_of(served, found, key, qtype)
         if shape is None:
             entry = entry_of(served, found, key, qtype)
             self._entries.keep(question, entry, follows(served, found))
+            self._table = self._entries.table
             return entry
         entry = self._shapes.table.get(shape)
         if entry is None:
@@ -156,7 +172,7 @@ class Kept:
             envelope = Envelope(query.edns, self.nsid)
             if query.edns is not None and not query.edns.version:
                 if len(envelopes) >= MAX_ENVELOPES:
-                    envelopes.clear()
-                    envelopes[b""] = NO_OPT
+                    self._leftovers.take(envelopes)
+                    self._envelopes = envelopes = {b"": NO_OPT}
                 envelopes[tail] = envelope
         return envelope

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from zlib import crc32
 
 from attrs import frozen
 
@@ -27,6 +28,14 @@ from balancer.pool.server import Server
 SUBSTITUTE_TTL: Final = 5
 """Seconds for which another server's address stands under the name of one that is down: the name
 is wanted back as soon as its server is."""
+
+MAX_SUBSTITUTES: Final = 8
+"""Addresses under the name of a server that is down: whoever tries one after the other needs no
+more, and 8 of IPv6 fit into 512 bytes."""
+
+SUBSTITUTE_WAYS: Final = 32
+"""Variants of such an answer that take turns. Thousands of names may be of servers that are down,
+so each has few, and each begins elsewhere among the servers."""
 
 ADDRESS_TYPES: Final = frozenset((A, AAAA))
 
@@ -124,14 +133,17 @@ class PoolName:
         if seen == self._seen:
             return False
         self._seen, self.ttl, self._own_stands = seen, ttl, own is not None
-        self._targets = dict(zip((A, AAAA), targets, strict=True))
+        now = dict(zip((A, AAAA), targets, strict=True))
+        if now != self._targets:
+            # Otherwise the turns go on: a verdict that is pending changes nothing but the TTL.
+            self._targets, self._turns, self._scopes = now, {}, {}
         self.fault, self.refuses = standing.fault, standing.refuses
-        self._turns, self._scopes = {}, {}
         return True
 
-    def survey(self) -> Survey:
-        """The pool as it is now, for this name and others that follow it."""
-        return Survey(self.pool, self._remembered)
+    def survey(self, before: Survey | None = None) -> Survey:
+        """The pool as it is now, for this name and others that follow it; `before`: what was seen
+        of it last."""
+        return Survey(self.pool, self._remembered, before)
 
     def turns(self, qtype: int, ranking: tuple[str, ...] = ()) -> Turns:
         """In which order the variants of the answer to that client go out."""
@@ -204,7 +216,10 @@ class PoolName:
         policy, most = self.line.policy, self.line.most
         if policy == "weighted":
             return turns.weighted([target.weight for target in targets], most)
-        if policy == "round-robin" or (self.own and not self._own_stands):
+        if self.own and not self._own_stands:
+            start = crc32(self.own.encode())
+            return turns.rotating(len(targets), MAX_SUBSTITUTES, start, SUBSTITUTE_WAYS)
+        if policy == "round-robin":
             return turns.rotating(len(targets), most)
         return turns.only(len(targets), most)
 

@@ -7,12 +7,14 @@ several for different clients. Knows how an answer goes out; what is in it is `l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from struct import pack
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from balancer.dns import codes
 from balancer.dns.envelope import Envelope, Fault
+from balancer.dns.leftovers import Leftovers
 from balancer.dns.reply import Body, fit
 from balancer.dns.turns import ONLY, Order
 from balancer.dns.walk import HEADER
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 MAX_ENTRIES: Final = 16384
 """Answers kept for one set of zones, of some 600 bytes: more names than a site has that are asked
 for often; the oldest go first."""
+
+MAX_DROPPED: Final = 1024
+"""Answers dropped one by one, some 5 us each, when a name changes that they depend on; when there
+are more, such as a hoster's aliases of one name, all answers are forgotten, which takes no time."""
 
 # The header's second word is any of these in a usual query; AD is how a client says that it knows
 # of DNSSEC (RFC 6840 5.7), and is not repeated.
@@ -160,13 +166,16 @@ QuestionT = TypeVar("QuestionT", bound=Hashable)
 
 
 class Entries(Generic[QuestionT]):
-    """A bounded table of entries, by question or by what stands for many."""
+    """A bounded table of entries, by question or by what stands for many. `table` is another one
+    after what it held was given up to the `leftovers`."""
 
-    __slots__ = ("_followers", "_links", "_most", "table")
+    __slots__ = ("_followers", "_leftovers", "_links", "_most", "table")
 
-    def __init__(self, most: int = MAX_ENTRIES) -> None:
+    def __init__(self, leftovers: Leftovers, most: int = MAX_ENTRIES) -> None:
+        self._leftovers = leftovers
         self._most = most
-        self.table: dict[QuestionT, Entry] = {}
+        # Its first one is found at once; a dict looks for it among all that were pushed out.
+        self.table: OrderedDict[QuestionT, Entry] = OrderedDict()
         # Key of a name that follows a pool -> the questions whose answers depend on it.
         self._followers: dict[bytes, set[QuestionT]] = {}
         self._links = 0
@@ -178,22 +187,28 @@ class Entries(Generic[QuestionT]):
             self.clear()
         table = self.table
         if len(table) >= self._most and question not in table:
-            del table[next(iter(table))]
+            table.popitem(last=False)
         table[question] = entry
         for name in follows:
             followers = self._followers.setdefault(name, set())
             self._links += question not in followers
             followers.add(question)
 
-    def drop(self, name: bytes) -> None:
-        """The name that follows a pool has changed: so have these answers."""
-        questions = self._followers.pop(name, set())
-        self._links -= len(questions)
-        for question in questions:
-            self.table.pop(question, None)
+    def drop(self, names: Iterable[bytes]) -> None:
+        """These names that follow pools have changed: so have the answers that depend on them."""
+        followers = self._followers
+        dropped = [followers.pop(name) for name in names if name in followers]
+        if sum(map(len, dropped)) > MAX_DROPPED:
+            self.clear()
+            return
+        for questions in dropped:
+            self._links -= len(questions)
+            for question in questions:
+                self.table.pop(question, None)
 
     def clear(self) -> None:
         """Forget all."""
-        self.table.clear()
-        self._followers.clear()
+        self._leftovers.take(self.table)
+        self._leftovers.take(self._followers)
+        self.table, self._followers = OrderedDict(), {}
         self._links = 0

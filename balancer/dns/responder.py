@@ -12,7 +12,7 @@ from struct import unpack_from
 from balancer.dns import codes
 from balancer.dns.answering import NO_DATA, Answering
 from balancer.dns.envelope import SUBNET_AT, Envelope
-from balancer.dns.kept import MAX_READY, NO_OPT, World
+from balancer.dns.kept import FREED_A_TIME, MAX_READY, NO_OPT, World
 from balancer.dns.names import MAX_NAME
 from balancer.dns.prepared import HEADS, Entry, Ready
 from balancer.dns.walk import HEADER
@@ -74,8 +74,6 @@ class Responder(Answering):
         if end - HEADER > MAX_NAME:  # before its labels are walked: there may be thousands
             return None
         at = HEADER
-        if end - at > MAX_NAME:
-            return None
         while at < end - 1:
             length = packet[at]
             if not 0 < length < 64:
@@ -93,7 +91,8 @@ class Responder(Answering):
     def _keep(self, packet: bytes, question: bytes, entry: Entry, envelope: Envelope) -> bytes:
         """The answer to a packet that asks in the usual way, kept for those like it."""
         if len(self._ready) >= MAX_READY:
-            self._ready.clear()
+            self._forget_ready()
+        self._leftovers.free(FREED_A_TIME)
         ready = self._ready[packet[2:]] = Ready(packet[2:12], question, entry, envelope)
         ready.count[0] += 1
         return packet[:2] + (ready.answer or ready.turn())

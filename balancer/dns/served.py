@@ -17,7 +17,6 @@ from balancer.dns.ratelimit import RateLimit
 from balancer.dns.survey import Survey
 from balancer.dns.transfer import Access
 from balancer.dns.zone import Zone
-from balancer.pool.pool import Pool
 
 if TYPE_CHECKING:
     from balancer.dns.geo.prefixes import Territory
@@ -45,13 +44,14 @@ class Served:
     else, so that answers which bear it follow `SERIAL`."""
 
     __slots__ = ("__weakref__", "figures", "grows", "key", "keys", "limit", "log", "names", "pools",
-                 "territory", "transfer", "watched", "watchers", "zone")
+                 "surveys", "territory", "transfer", "watched", "watchers", "zone")
 
     def __init__(self, key: bytes, zone: Zone) -> None:
         self.key = key
         self.zone = zone
         self.names: Mapping[bytes, PoolName] = {}
         self.pools: dict[str, list[bytes]] = {}
+        self.surveys: dict[str, Survey] = {}
         self.territory: Territory | None = None
         self.limit: RateLimit | None = None
         self.log: LogLine | None = None
@@ -65,14 +65,14 @@ class Served:
     def renew(self, zone: Zone, names: Mapping[bytes, PoolName]) -> None:
         """These are its records and its names that follow pools from now on."""
         self.zone, self.names = zone, names
-        self.pools = {}
-        surveys: dict[Pool, Survey] = {}
+        self.pools, self.surveys = {}, {}
         for key, name in names.items():
+            pool = name.pool.name
             if name.revision != name.pool.revision:
-                if name.pool not in surveys:
-                    surveys[name.pool] = name.survey()
-                name.settle(surveys[name.pool])
-            self.pools.setdefault(name.pool.name, []).append(key)
+                if pool not in self.surveys:
+                    self.surveys[pool] = name.survey()
+                name.settle(self.surveys[pool])
+            self.pools.setdefault(pool, []).append(key)
         for watcher in self.watchers:
             watcher.renewed()
 
@@ -88,8 +88,11 @@ class Served:
 
     def settle(self, pool: str) -> tuple[bytes, ...]:
         """Something may have changed in that pool: the names whose answers are others now."""
-        keys = self.pools.get(pool, ())
-        survey = self.names[keys[0]].survey() if keys else None
+        keys = self.pools.get(pool)
+        if not keys:
+            return ()
+        survey = self.names[keys[0]].survey(self.surveys.get(pool))
+        self.surveys[pool] = survey
         changed = tuple(key for key in keys if self.names[key].settle(survey))
         self._outdate(changed)
         return changed

@@ -7,7 +7,7 @@ found out here, when the first one asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -34,9 +34,13 @@ class Target(NamedTuple):
 
 
 class Survey:
-    """What the pool comes to now. `remembered`: see `standing.stand`."""
+    """What the pool comes to now. `remembered`: see `standing.stand`. Of what is as it was in the
+    survey `before`, this one has the very same, so that who compares the two need not look at each
+    of thousands of addresses."""
 
-    def __init__(self, pool: Pool, remembered: frozenset[str]) -> None:
+    def __init__(
+        self, pool: Pool, remembered: frozenset[str], before: Survey | None = None
+    ) -> None:
         self.pool = pool
         self.turn = shortest_turn(pool.servers, pool.scale, pool.settings.interval)
         """Seconds until a verdict may turn, None if none is about to."""
@@ -45,6 +49,9 @@ class Survey:
         self._standing: dict[str, Standing] = {}
         self._own: dict[str, dict[str, Target]] = {}
         self._targets: dict[tuple[str, int, bool], tuple[Target, ...]] = {}
+        self._before: Mapping[tuple[str, int, bool], tuple[Target, ...]] = (
+            {} if before is None else before._targets
+        )
 
     def standing(self, when_down: str) -> Standing:
         """Who is answered."""
@@ -78,7 +85,8 @@ class Survey:
         found = self._targets.get(key)
         if found is None:
             found = _targets(self.standing(when_down).servers, qtype, placed)
-            self._targets[key] = found
+            before = self._before.get(key)
+            found = self._targets[key] = before if before == found else found
         return found
 
 

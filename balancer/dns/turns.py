@@ -99,15 +99,16 @@ def only(count: int, most: int) -> Turns:
     return _in_turn((tuple(range(min(count, most))),))
 
 
-def rotating(count: int, most: int) -> Turns:
-    """Each address comes first in its turn. When windows of `most` addresses for each of `count`
-    are more than `MAX_RECORDS` together, fewer windows are taken, evenly spread."""
+def rotating(count: int, most: int, start: int = 0, ways: int = MAX_RECORDS) -> Turns:
+    """Each address comes first in its turn, the one at `start` (modulo their count) before all
+    others. When windows of `most` addresses for each of `count` are more than `ways`, or have more
+    than `MAX_RECORDS` together, fewer windows are taken, evenly spread."""
     size = min(count, most)
     if not size:
         return only(0, most)
-    windows = max(1, min(count, MAX_RECORDS // size))
-    starts = [at * count // windows for at in range(windows)]
-    return _in_turn(tuple(_window(start, size, count) for start in starts))
+    windows = max(1, min(count, MAX_RECORDS // size, ways))
+    starts = [start + at * count // windows for at in range(windows)]
+    return _in_turn(tuple(_window(each, size, count) for each in starts))
 
 
 def weighted(weights: Sequence[int], most: int) -> Turns:

@@ -8,8 +8,9 @@ from ipaddress import ip_address
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.codes import AAAA, HTTPS, A
-from balancer.dns.pools import Asker, PoolName
+from balancer.dns.pools import MAX_SUBSTITUTES, SUBSTITUTE_WAYS, Asker, PoolName
 from balancer.dns.settings import answer_line
+from balancer.dns.survey import Survey
 from balancer.dns.svcb import Service
 from balancer.pool.pool import Pool
 from tests.dns.world import all_up, judge, pool_of
@@ -90,6 +91,17 @@ class PoolNameTests(SynchronousTestCase):
         self.assertTrue(name.settle())
         self.assertEqual(name.ttl, 4)
 
+    def test_turns_go_on(self) -> None:
+        """A verdict that is pending shortens the TTL, and gives no server another's turn."""
+        pool = all_up(pool_of(SERVERS))
+        name = self.name("policy=round-robin", pool)
+        firsts = []
+        for at in range(6):
+            firsts.append(self.answer(name)[0])
+            pool.record(pool.server("a"), bool(at % 2), "", 1.0)
+            self.assertTrue(name.settle())
+        self.assertEqual(firsts, [f"192.0.2.{at}" for at in (1, 2, 3, 1, 2, 3)])
+
     def test_ttl_of_the_line(self) -> None:
         """A line's own TTL goes before the section's."""
         self.assertEqual(self.name("ttl=5m", all_up(pool_of(SERVERS))).ttl, 300)
@@ -137,7 +149,8 @@ class PoolNameTests(SynchronousTestCase):
         judge(pool, b=False)
         name.settle()
         self.assertEqual(name.ttl, 5)
-        self.assertEqual([self.answer(name)[0] for _ in range(2)], ["192.0.2.1", "192.0.2.3"])
+        firsts = {self.answer(name)[0] for _ in range(2)}
+        self.assertEqual(firsts, {"192.0.2.1", "192.0.2.3"})
         judge(pool, b=True)
         name.settle()
         self.assertEqual(self.answer(name), ["192.0.2.2"])
@@ -147,6 +160,34 @@ class PoolNameTests(SynchronousTestCase):
         pool.record(pool.server("b"), False, "", 1.0)
         self.assertTrue(name.settle())
         self.assertEqual(name.ttl, 4)
+
+    def test_substitutes(self) -> None:
+        """Of a large pool the name of a server that is down has a few others' addresses, which take
+        turns, and other names begin with others."""
+        servers = {f"s{at}": f"192.0.2.{at}" for at in range(1, 101)}
+        pool = all_up(pool_of(servers))
+        judge(pool, s7=False, s8=False)
+        firsts = []
+        for own in ("s7", "s8"):
+            name = self.name("", pool, own=own)
+            answers = [self.answer(name) for _ in range(SUBSTITUTE_WAYS)]
+            self.assertEqual({len(each) for each in answers}, {MAX_SUBSTITUTES})
+            firsts.append([each[0] for each in answers])
+            self.assertEqual(len(set(firsts[-1])), SUBSTITUTE_WAYS)
+        self.assertNotEqual(firsts[0][0], firsts[1][0])
+
+    def test_seen_before(self) -> None:
+        """Addresses that are as they were are the very same in the next survey, and others are not:
+        thousands of names compare them with what they answer."""
+        pool = all_up(pool_of(SERVERS))
+        first = Survey(pool, frozenset())
+        found = first.targets("all", A, False)
+        pool.record(pool.server("a"), False, "", 1.0)
+        second = Survey(pool, frozenset(), first)
+        self.assertIs(second.targets("all", A, False), found)
+        judge(pool, a=False)
+        third = Survey(pool, frozenset(), second).targets("all", A, False)
+        self.assertEqual([str(ip_address(each.data)) for each in third], ["192.0.2.2", "192.0.2.3"])
 
     def test_https(self) -> None:
         """Port and protocols are the listener's, the hints are what A and AAAA say."""

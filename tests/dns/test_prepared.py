@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.dns.leftovers import Leftovers
 from balancer.dns.prepared import HEADS, Entries, Entry, Variant
 from balancer.dns.reply import Body, message
 from tests.dns.serving import served
@@ -34,7 +35,7 @@ class EntriesTests(SynchronousTestCase):
     """A table with an end."""
 
     def setUp(self) -> None:
-        self.entries: Entries[bytes] = Entries(10)
+        self.entries: Entries[bytes] = Entries(Leftovers(), 10)
 
     def links(self) -> int:
         """How many there are, counted anew."""
@@ -51,17 +52,17 @@ class EntriesTests(SynchronousTestCase):
         for question, follows in ((b"1", (b"a",)), (b"2", (b"a", b"b")), (b"3", (b"b",)),
                                   (b"4", ())):
             self.entries.keep(question, entry(), follows)
-        self.entries.drop(b"a")
+        self.entries.drop((b"a",))
         self.assertEqual(list(self.entries.table), [b"3", b"4"])
-        self.entries.drop(b"nobody")
-        self.entries.drop(b"b")
+        self.entries.drop((b"nobody",))
+        self.entries.drop((b"b",))
         self.assertEqual(list(self.entries.table), [b"4"])
 
     def test_links_are_counted(self) -> None:
         """Made anew again and again after one of its names changed, an answer takes no more."""
         for _ in range(100):
             self.entries.keep(b"1", entry(), (b"a", b"b"))
-            self.entries.drop(b"a")
+            self.entries.drop((b"a",))
         self.entries.keep(b"1", entry(), (b"a", b"b"))
         self.assertEqual((self.entries._links, self.links()), (2, 2))
 

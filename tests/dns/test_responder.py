@@ -392,6 +392,21 @@ class SignedTests(AnswerTestCase):
                 told = struct.pack("!HH", error, 6 if error == 18 else 0)
                 self.assertEqual(answer[-10:-6] if error == 18 else answer[-4:], told)
 
+    def test_keys_of_others(self) -> None:
+        """A key opens the zones of its own file, though another zone's has the same name."""
+        self.served.transfer = Access((((ip_network("0.0.0.0/0"),), n(KEY)),))
+        other = served("")
+        other.key = n("test.")
+        other.keys = parse_keys(f'key "{KEY}" {{ algorithm hmac-sha256; secret "b3RoZXI="; }};')
+        self.responder.serve([self.served, other])
+        packet = self.signed("example.test.", "AXFR")
+        self.assertFalse(isinstance(self.responder.stream(packet, CLIENT), (bytes, type(None))))
+        self.ring = dns.tsigkeyring.from_text({KEY: "b3RoZXI="})
+        packet = self.signed("example.test.", "AXFR")
+        answer = self.responder.stream(packet, CLIENT)
+        assert isinstance(answer, bytes)
+        self.assertEqual(answer[3] & 0xF, codes.NOTAUTH)
+
     def test_too_long_to_sign(self) -> None:
         """Where name and key leave no room, the answer is FORMERR without a signature."""
         name = ".".join(["x" * 63] * 3 + ["y" * 40]) + ".example.test."

@@ -14,6 +14,7 @@ from balancer.dns.edge import LOOK_INTERVAL, SETTLE_WITHIN, packed
 from balancer.dns.front import MAX_PER_SOURCE
 from balancer.dns.geo.settings import PlaceSettings, clients
 from balancer.dns.maker import DnsMaker, PlaceMaker
+from balancer.dns.responder import Responder
 from balancer.dns.service import DnsBalancer
 from balancer.dns.settings import peers_line
 from balancer.interfaces import (
@@ -324,6 +325,18 @@ class ListenerTests(SiteTestCase):
         self.assertFalse(client.closed)
         self.assertFalse(self.site.connect().closed)
 
+    def test_many_zones(self) -> None:
+        """A reload that changes nothing looks at no other zone of the same address."""
+        sections = [self.site.running(f"z{at}.test", answers="") for at in range(3)]
+        responder = self.site.front().responder
+        cookies = responder.cookies
+        calls: list[object] = []
+        self.patch(responder, "serve", calls.append)
+        for section in sections:
+            section.prepare(settings(answers="")).commit()
+        self.assertEqual(calls, [])
+        self.assertIs(responder.cookies, cookies)
+
     def test_all_drain(self) -> None:
         """When all zones of a listener drain, its connections end after what was asked."""
         sections = [self.site.running(), self.site.running("other.test")]
@@ -373,6 +386,38 @@ class ListenerTests(SiteTestCase):
         self.assertEqual([each.closed for each in clients_[:2]], [False, True])
         self.assertEqual((len(front.connections), front.refused_total), (MAX_PER_SOURCE, 2))
         self.assertFalse(self.site.connect().closed)
+
+    def test_moves(self) -> None:
+        """When a section moves to another address, what was asked at the old one is answered, and
+        nobody keeps answers for it any more."""
+        balancer = self.site.running()
+        idle = self.site.connect()
+        busy = self.site.connect("192.0.2.78")
+        busy.comes(framed(*[WWW] * 150))
+        self.site.reactor.turn()
+        balancer.prepare(settings(listen=SECOND)).commit()
+        self.site.reactor.settle()
+        self.assertEqual(busy.outbox.count(b"\x12\x34"), 150)
+        self.assertTrue(idle.closed and busy.closed)
+        self.assertFalse(idle.reset or busy.reset)
+        served = balancer._served
+        assert served is not None
+        watchers = [each for each in served.watchers if isinstance(each, Responder)]
+        self.assertEqual(watchers, [self.site.front(SECOND).responder])
+
+    def test_moves_and_stops(self) -> None:
+        """A section that stops ends connections to its address of before, too."""
+        balancer = self.site.running()
+        client = self.site.connect()
+        client.room = 0
+        client.comes(framed(WWW))
+        self.site.reactor.turn()
+        balancer.prepare(settings(listen=SECOND)).commit()
+        self.site.reactor.settle()
+        self.assertFalse(client.closed)
+        balancer.stopService()
+        self.site.reactor.settle()
+        self.assertTrue(client.closed)
 
     def test_stop(self) -> None:
         """Stopped without a drain, every connection ends."""

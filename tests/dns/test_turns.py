@@ -33,6 +33,11 @@ class TurnTests(SynchronousTestCase):
         seen = Counter(at for _ in range(5) for at in order.windows[order.next()])
         self.assertEqual(set(seen.values()), {2})
 
+    def test_rotation_of_few_ways(self) -> None:
+        """It begins where it is told, and few ways are spread evenly over all."""
+        order = turns.rotating(10, 2, 12, 5)
+        self.assertEqual(order.windows, ((2, 3), (4, 5), (6, 7), (8, 9), (0, 1)))
+
     def test_rotation_is_bounded(self) -> None:
         """A thousand servers do not make a million records."""
         order = turns.rotating(1000, 1000)

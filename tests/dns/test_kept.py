@@ -1,0 +1,120 @@
+"""Answers that are kept, and what becomes of them when they hold no more."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from balancer.dns import codes
+from balancer.dns.kept import FREED_A_TIME
+from balancer.dns.leftovers import Leftovers
+from balancer.dns.prepared import MAX_DROPPED, Entries
+from balancer.dns.responder import Responder
+from tests.dns.serving import CLIENT, query, records, served, serving
+from tests.dns.world import all_up, judge, pool_of
+from tests.dns.zones import n
+
+
+class LeftoversTests(SynchronousTestCase):
+    """What is given up is freed a little at a time."""
+
+    def test_little(self) -> None:
+        """No more items are freed at once than was said, whatever table they are in."""
+        one, other = dict.fromkeys(range(5)), dict.fromkeys(range(3))
+        leftovers = Leftovers()
+        leftovers.take(one)
+        leftovers.take(other)
+        sizes = []
+        while leftovers.free(2):
+            sizes.append(len(one) + len(other))
+        self.assertEqual(sizes, [6, 5, 3, 1, 0])
+        self.assertFalse(leftovers.free(2))
+
+
+class EntriesTests(SynchronousTestCase):
+    """The table of answers is bounded, and knows which of them depend on what."""
+
+    def setUp(self) -> None:
+        """A table of four, and a zone with a name that follows a pool."""
+        self.leftovers = Leftovers()
+        self.entries: Entries[bytes] = Entries(self.leftovers, 4)
+        zone = served("", {"www": ("", all_up(pool_of({"a": "192.0.2.1"})))})
+        self.entry = serving(zone).entry(zone, n("www"), codes.A)
+
+    def keep(self, *questions: bytes, follows: tuple[bytes, ...] = ()) -> None:
+        """Keep an answer for each."""
+        for each in questions:
+            self.entries.keep(each, self.entry, follows)
+
+    def test_oldest(self) -> None:
+        """The oldest answer goes when there are too many."""
+        self.keep(*(b"%d" % at for at in range(6)))
+        self.assertEqual(list(self.entries.table), [b"2", b"3", b"4", b"5"])
+
+    def test_drop(self) -> None:
+        """Answers that depend on a name go with it, and no others."""
+        self.keep(b"1", b"2", follows=(b"www",))
+        self.keep(b"3")
+        self.entries.drop([b"www", b"unheard-of"])
+        self.assertEqual(list(self.entries.table), [b"3"])
+
+    def test_links(self) -> None:
+        """What was pushed out is not linked for ever: when there are too many links, all begins
+        anew, and none of the old answers can come back."""
+        self.keep(*(b"%d" % at for at in range(8)), follows=(b"www",))
+        before = self.entries.table
+        self.keep(b"8", follows=(b"www",))
+        self.assertEqual(list(self.entries.table), [b"8"])
+        self.assertIsNot(self.entries.table, before)
+        self.assertTrue(self.leftovers.free(100))
+
+    def test_many(self) -> None:
+        """When more answers depend on a name than can be dropped one by one, all of them are given
+        up at once, and freed later."""
+        self.entries = Entries(self.leftovers)
+        self.keep(*(b"%d" % at for at in range(MAX_DROPPED + 1)), follows=(b"www",))
+        self.keep(b"other")
+        before = self.entries.table
+        self.entries.drop([b"www"])
+        self.assertEqual(len(self.entries.table), 0)
+        self.assertEqual(len(before), MAX_DROPPED + 2)
+
+
+class ManyAliasesTests(SynchronousTestCase):
+    """A pool's name that has more aliases than answers can be dropped one by one."""
+
+    def setUp(self) -> None:
+        """Each alias was asked for, and is answered from what is kept."""
+        self.pool = all_up(pool_of({"a": "192.0.2.1", "b": "192.0.2.2"}))
+        names = [f"c{at}" for at in range(MAX_DROPPED + 1)]
+        text = "".join(f"{name} IN CNAME www\n" for name in names)
+        self.zone = served(text, {"www": ("", self.pool)})
+        self.responder: Responder = serving(self.zone)
+        self.queries = [query(n(name)) for name in names]
+        for each in self.queries:
+            self.responder.datagram(each, CLIENT)
+        self.responder.datagram(self.queries[0], CLIENT)
+
+    def ask(self, packet: bytes) -> list[str]:
+        """The addresses in the answer."""
+        return [line.split()[-1] for line in records(self.responder.datagram(packet, CLIENT))[0]
+                if " IN A " in line]
+
+    def test_none_is_stale(self) -> None:
+        """After a verdict none of them is answered as before, from whatever table."""
+        judge(self.pool, a=False)
+        self.zone.settle("web")
+        for each in self.queries[:: MAX_DROPPED // 3]:
+            for _ in range(2):
+                self.assertEqual(self.ask(each), ["192.0.2.2"])
+
+    def test_freed(self) -> None:
+        """What is given up is freed as new answers are made, and the rest in time."""
+        judge(self.pool, a=False)
+        self.zone.settle("web")
+        for each in self.queries[: len(self.queries) // FREED_A_TIME]:
+            self.responder.datagram(each, CLIENT)
+        looks = 0
+        while self.responder.tidy(1):
+            looks += 1
+        self.assertLess(looks, 2 * FREED_A_TIME)
+        self.assertEqual(self.ask(self.queries[0]), ["192.0.2.2"])
