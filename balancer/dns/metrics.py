@@ -65,6 +65,19 @@ def _of_fronts(labels: Mapping[str, str], fronts: Sequence[Front]) -> Iterable[M
     )
 
 
+def database_metrics(balancer: str, told: Mapping[str, Any]) -> Sequence[Metric]:
+    """What became of databases of places; all sections of a site tell the same."""
+    labels = {"balancer": balancer}
+    family = "balancer_dns_database_"
+    return tuple(
+        Metric(f"{family}{name}_total", text, "counter", (Sample(labels, told[name]),))
+        for name, text in (
+            ("swaps", "Databases of places that took the place of another."),
+            ("refused", "Files that were no sound database; the last one stayed in force."),
+        )
+    )
+
+
 def status(figures: Figures, fronts: Iterable[Front]) -> Mapping[str, Any]:
     """The figures for `/api/status`."""
     by_code: dict[str, int] = {}

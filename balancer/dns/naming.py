@@ -73,8 +73,16 @@ class Naming:
         """What http serves may have changed since they were made: it may have come into force
         before their section."""
         for name in names.values():
-            if name.line.https:
-                name.serve(services(self._context, name.line))
+            if not name.line.https:
+                continue
+            name.serve(services(self._context, name.line))
+            if not name.services:
+                log.warn(
+                    "[dns {zone}] answers: {name} has no HTTPS records: no listener of [{http}] "
+                    "has tls",
+                    zone=self._section, name=name.line.name,
+                    http=name.line.https.replace(":", " "),
+                )
 
     # Others have a say in it
 
@@ -153,13 +161,9 @@ class _Making:
 
 
 def services(context: IContext, line: AnswerLine) -> tuple[Service, ...]:
-    """What the http balancer of `https=` serves for the pool under TLS."""
+    """What the http balancer of `https=` serves under TLS."""
     if not line.https:
         return ()
     endpoints = IEndpoints(context.balancer(line.https)).endpoints()
-    found = [
-        Service(each.port, tuple(each.alpn))
-        for each in endpoints
-        if each.tls and line.pool in each.pools
-    ]
+    found = [Service(each.port, tuple(each.alpn)) for each in endpoints if each.tls]
     return tuple(dict.fromkeys(found))

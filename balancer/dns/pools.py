@@ -219,7 +219,7 @@ class PoolName:
         if self.own and not self._own_stands:
             start = crc32(self.own.encode())
             return turns.rotating(len(targets), MAX_SUBSTITUTES, start, SUBSTITUTE_WAYS)
-        if policy == "round-robin":
+        if policy in ("round-robin", "geo"):
             return turns.rotating(len(targets), most)
         return turns.only(len(targets), most)
 

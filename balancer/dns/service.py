@@ -262,7 +262,8 @@ class DnsBalancer(Service):
         if served is None or primary is None:
             return ()
         found = metrics.metrics(self.section, served.figures, self._edge.of(served))
-        return (*found, *primary.metrics())
+        of_database = metrics.database_metrics(self.section, self._edge.atlas.status())
+        return (*found, *primary.metrics(), *of_database)
 
 
 SHOWN_WARNINGS = 20

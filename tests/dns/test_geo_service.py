@@ -118,6 +118,23 @@ class PreparingTests(AtlasTestCase):
         with self.assertRaisesRegex(PrepareError, "can be read, got No such file or directory"):
             self.prepare()
 
+    def test_broken_successor(self) -> None:
+        """While a broken file lies in the place of the one in force, a reload that is about other
+        things goes on with the last one, which is said once; other places need a sound one."""
+        self.begin()
+        self.replace(b"no database")
+        for _ in range(3):
+            self.atlas.commit(self.prepare())
+        self.look(3)
+        self.assertEqual(self.first(), "a")
+        self.assertEqual((self.atlas.status()["refused"], len(self.flushLoggedErrors())), (1, 0))
+        self.assertIn("expected a MaxMind DB file", self.atlas.status()["refusal"])
+        with self.assertRaises(PrepareError):
+            self.prepare({"b": PLACES["b"]})
+        self.replace(file("DE"))
+        self.atlas.commit(self.prepare())
+        self.assertIsNone(self.atlas.status()["refusal"])
+
     def test_too_many(self) -> None:
         """Too many places, or networks of places, are refused."""
         with self.assertRaisesRegex(PrepareError, "at most 254 places, got 300"):

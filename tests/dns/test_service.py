@@ -214,15 +214,14 @@ class ReloadTests(SiteTestCase):
         self.assertEqual(self.site.ask(packet), before)
 
     def test_https(self) -> None:
-        """HTTPS records follow what the http balancer serves under TLS for that pool."""
+        """HTTPS records follow what the http balancer serves under TLS."""
         http = self.site.sections_of["http:front"] = FakeHttp()
         balancer = self.site.running(answers="www pool=web https=http:front")
         asked = query(n("www"), codes.HTTPS)
         self.assertEqual(records(self.site.ask(asked))[0], [])
         here = literal("127.0.0.1", 8443)
         http.found = [HttpEndpoint(here, 8443, True, ("h2",), ("web",)),
-                      HttpEndpoint(here, 80, False, (), ("web",)),
-                      HttpEndpoint(here, 9443, True, ("h2",), ("other",))]
+                      HttpEndpoint(here, 80, False, (), ("web",))]
         http.tell()
         (line,) = records(self.site.ask(asked))[0]
         self.assertIn('1 . alpn="h2" port="8443" ipv4hint="192.0.2.1,192.0.2.2,192.0.2.3"', line)

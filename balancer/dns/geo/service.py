@@ -92,7 +92,8 @@ class Atlas:
     ) -> Slices[Territory]:
         """
         The territory of these places and this database, for `commit`; the last one that was made
-        if nothing has changed since, so that every zone may ask. Raises `PrepareError`.
+        if nothing has changed since, so that every zone may ask; the one in force if nothing has
+        but that the database's file is broken now. Raises `PrepareError`.
         """
         now = stamps([database_path])
         for known in (self.territory, self._latest):
@@ -101,7 +102,24 @@ class Atlas:
                     and list(edition.places.items()) == list(places.items()):
                 return known
         _check(places)
-        return (yield from self._surveying(Edition(dict(places), database_path, now)))
+        present = self._editions[self.territory]
+        same = (present.path, list(present.places.items())) == (database_path, list(places.items()))
+        if same and now == self._tried:
+            return self.territory
+        try:
+            return (yield from self._surveying(Edition(dict(places), database_path, now)))
+        except PrepareError as error:
+            if present.about is None or not same:
+                raise
+            # A broken successor of the database is no reason to refuse what else is reloaded.
+            self._refuse(str(error), now)
+            return self.territory
+
+    def _refuse(self, why: str, now: Stamps) -> None:
+        """The file of these stamps is not tried again."""
+        self._refused += 1
+        self._refusal, self._tried = why, now
+        self.log.error("{why}; the last one stays in force", why=why)
 
     def _surveying(self, edition: Edition) -> Slices[Territory]:
         """The territory of an edition whose database is still to be read."""
@@ -123,8 +141,8 @@ class Atlas:
         """Put in force what `preparing` returned."""
         if self._building is not None:
             self._building.cancel()
-        self._tried, self._refusal = None, ""
         if territory is not self.territory:
+            self._tried, self._refusal = None, ""
             self.territory = territory
             for changed in tuple(self._changed):
                 changed()
@@ -188,11 +206,11 @@ class Atlas:
             self._building = None
             if failure.check(CancelledError):
                 return
-            self._refused += 1
-            self._refusal = failure.getErrorMessage()
             if failure.check(PrepareError):
-                self.log.error("{why}; the last one stays in force", why=self._refusal)
+                self._refuse(failure.getErrorMessage(), edition.stamps)
             else:
+                self._refused += 1
+                self._refusal = failure.getErrorMessage()
                 self.log.failure("geo: the last database stays in force", failure)
 
         building = in_slices(self._reactor, self._surveying(edition))
