@@ -145,32 +145,34 @@ class DatagramPort:
     def _answer_all(self, answer: Callable[[bytes, str], bytes | None]) -> None:
         """The same where answers need no address to leave from: the shortest way."""
         receive, send, longest = self.socket.recvfrom, self.socket.sendto, self.longest
-        received = sent = 0
+        received = unsent = 0
         try:
-            for _ in range(DATAGRAMS_A_TURN):
+            # Counted by the loop, and what is not sent instead of what is: both cost nothing so.
+            for received in range(1, DATAGRAMS_A_TURN + 1):  # noqa: B007
                 data, peer = receive(longest)
-                received += 1
                 try:
                     back = answer(data, peer[0])
                 except Exception:  # noqa: BLE001  # the reactor's edge: the port must stay
                     _log.failure("a datagram to {address} failed", address=self.address)
+                    back = None
+                if back is None:
+                    unsent += 1
                     continue
-                if back is not None:
-                    try:
-                        send(back, peer)
-                    except OSError:
-                        self.dropped_total += 1
-                        continue
-                    sent += 1
+                try:
+                    send(back, peer)
+                except OSError:
+                    unsent += 1
+                    self.dropped_total += 1
         except BlockingIOError:
-            pass
+            received -= 1
         except OSError as error:
             # What ICMP said of an earlier answer: the next turn reads on.
+            received -= 1
             if self._errors is not None:
                 self._errors(error)
         finally:
             self.received_total += received
-            self.sent_total += sent
+            self.sent_total += received - unsent
 
     def fileno(self) -> int:
         """The file descriptor, -1 once closed."""
