@@ -167,16 +167,16 @@ class Answering(Kept):
             return self._bare(asked, codes.BADVERS)
         if query.bare:
             return self._bare(asked, codes.NOERROR)
-        if query.opcode == codes.NOTIFY or query.qclass not in (codes.IN, codes.CLASS_ANY):
+        if query.opcode == codes.NOTIFY or query.qclass != codes.IN:
             # Nobody has anything to tell us (RFC 1996 3.10 lets us say so); and no data of other
-            # classes are here.
+            # classes are here, so that nobody can say all that class ANY asks for (RFC 1035 6.2).
             return self._error(asked, codes.REFUSED)
         if query.qtype in NO_DATA:
             return self._error(asked, NO_DATA[query.qtype])
         served = self.zone_of(query.key, query.qtype)
         if served is None:
             return self._error(asked, codes.REFUSED, _NOT_OURS)
-        return self._from_entry(asked, self.entry(served, query.key, query.qtype, query.qclass))
+        return self._from_entry(asked, self.entry(served, query.key, query.qtype))
 
     def _from_entry(self, asked: Asked, entry: Entry) -> bytes | None:
         query, envelope, question, peer = asked.query, asked.envelope, asked.question, asked.peer

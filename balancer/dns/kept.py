@@ -144,9 +144,9 @@ class Kept:
                     return served
         return None
 
-    def entry(self, served: Served, key: bytes, qtype: int, qclass: int = codes.IN) -> Entry:
+    def entry(self, served: Served, key: bytes, qtype: int) -> Entry:
         """The entry for a name of the zone, made if it is not there."""
-        question = key + pack("!HH", qtype, qclass)
+        question = key + pack("!HH", qtype, codes.IN)
         entry = self._table.get(question)
         if entry is not None:
             return entry

@@ -62,7 +62,7 @@ CH = 3
 # Name, type, flags, class, what stands behind -> rcode over UDP and over TCP.
 ASKED: list[tuple[bytes, int, int, int, bytes, str, str]] = [
     (WWW, codes.A, 0, 1, b"", "NOERROR", "NOERROR"),
-    (WWW, codes.A, 0, 255, b"", "NOERROR", "NOERROR"),
+    (WWW, codes.A, 0, codes.CLASS_ANY, b"", "REFUSED", "REFUSED"),
     (WWW, codes.TXT, 0, 1, b"", "NOERROR", "NOERROR"),
     (WWW, codes.ANY, 0, 1, b"", "NOERROR", "NOERROR"),
     (n("none"), codes.A, 0, 1, b"", "NXDOMAIN", "NXDOMAIN"),
