@@ -59,10 +59,7 @@ class Survey:
         """Who is answered."""
         found = self._standing.get(when_down)
         if found is None:
-            pool = self.pool
-            panic = pool.settings.panic
-            found = stand(pool.name, pool.servers, panic, when_down, self._remembered)
-            self._standing[when_down] = found
+            found = self._standing[when_down] = stand(self.pool, when_down, self._remembered)
         return found
 
     def stands(self, name: str, when_down: str) -> bool:
