@@ -102,6 +102,7 @@ class PoolName:
         # By type: each remembers thousands of networks, and a wildcard has hundreds of entries.
         self._scopes: dict[int, Scopes] = {}
         self._own_stands = False
+        self._mine: Server | None = None
         self._seen: object = None
 
     def settle(self, survey: Survey | None = None) -> bool:
@@ -110,6 +111,7 @@ class PoolName:
         survey = survey or self.survey()
         self.standing = standing = survey.standing(line.when_down)
         self._own_stands = bool(self.own) and survey.stands(self.own, line.when_down)
+        self._mine = self.pool.server(self.own) if self._own_stands else None
         ttl = ttl_within(self._full_ttl, survey.turn)
         if self.own and not self._own_stands:
             ttl = min(ttl, SUBSTITUTE_TTL)
@@ -128,6 +130,13 @@ class PoolName:
         if self._own_stands:
             return survey.own(self.own, qtype)
         return survey.targets(self.line.when_down, qtype, self.by_client)
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Those that may be in an answer; a few of them for a name of a server that is down."""
+        if self._mine is not None:
+            return (self._mine,)
+        return self.standing.servers[: MAX_SUBSTITUTES if self.own else None]
 
     def survey(self, before: Survey | None = None) -> Survey:
         """The pool as it is now, for this name and others that follow it; `before`: what was seen
@@ -215,6 +224,8 @@ class PoolName:
     def _for_client(self, qtype: int, ranking: tuple[str, ...]) -> tuple[Target, ...]:
         """The addresses of that type that this client may get, in the order of the site file."""
         everyone = self._of_type(qtype)
+        if not self.by_client:
+            return everyone
         for place in ranking:
             there = tuple(each for each in everyone if each.place == place)
             if there:

@@ -121,6 +121,7 @@ class DnsBalancer(Service):
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
             log.warn("[dns {zone}] zone: {problem}", zone=self.section, problem=warning)
         names = dict(self._names(settings, key))
+        yield
         zone = self._zone(tree, names)
         territory = yield from self._edge.atlas.preparing(
             self._context.sections("place"), self._context.geo
@@ -312,7 +313,7 @@ class DnsBalancer(Service):
                 to_text(key): {
                     "pool": name.pool.name,
                     "policy": name.line.policy,
-                    "servers": [server.name for server in name.standing.servers],
+                    "servers": [server.name for server in name.servers],
                     "ttl": name.ttl,
                     "fault": None if name.fault is None else name.fault[1],
                 }
