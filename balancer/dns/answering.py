@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import define
 
-from balancer.dns import codes, tsig
+from balancer.dns import codes, names, ratelimit, tsig
 from balancer.dns.cookies import Cookies
 from balancer.dns.envelope import UDP_SIZE, Envelope, Fault
 from balancer.dns.kept import Kept, World
@@ -171,16 +171,16 @@ class Answering(Kept):
             return self._bare(asked, codes.BADVERS)
         if query.bare:
             return self._bare(asked, codes.NOERROR)
-        if query.opcode == codes.NOTIFY or query.qclass not in (codes.IN, codes.CLASS_ANY):
+        if query.opcode == codes.NOTIFY or query.qclass != codes.IN:
             # Nobody has anything to tell us (RFC 1996 3.10 lets us say so); and no data of other
-            # classes are here.
-            return self._bare(asked, codes.REFUSED)
+            # classes are here, so that nobody can say all that class ANY asks for (RFC 1035 6.2).
+            return self._error(asked, codes.REFUSED)
         if query.qtype in NO_DATA:
-            return self._bare(asked, NO_DATA[query.qtype])
+            return self._error(asked, NO_DATA[query.qtype])
         served = self.zone_of(query.key, query.qtype)
         if served is None:
-            return self._bare(asked, codes.REFUSED, _NOT_OURS)
-        return self._from_entry(asked, self.entry(served, query.key, query.qtype, query.qclass))
+            return self._error(asked, codes.REFUSED, _NOT_OURS)
+        return self._from_entry(asked, self.entry(served, query.key, query.qtype))
 
     def _from_entry(self, asked: Asked, entry: Entry) -> bytes | None:
         query, envelope, question, peer = asked.query, asked.envelope, asked.question, asked.peer
@@ -221,6 +221,24 @@ class Answering(Kept):
         opt = self._opt(asked, fault, rcode=rcode)
         body = Body(b"", _NOTHING, rcode, False)
         return message(query.id, query.flags, asked.question, body, opt)
+
+    def _error(self, asked: Asked, rcode: int, fault: Fault | None = None) -> bytes | None:
+        """The same, as a rate limit lets it out: with a name and a reason in its OPT record it may
+        be several times as long as the query."""
+        answer = self._bare(asked, rcode, fault)
+        zone = None if asked.tcp else self.limiting()
+        if zone is None or zone.limit is None or self._proves(asked.envelope, asked.peer):
+            return answer
+        address = self._packed(asked.peer)
+        verdict = zone.limit.judge(address, ratelimit.ERROR, names.ROOT, self._seconds())
+        if verdict is Verdict.DROP:
+            zone.figures.dropped += 1
+            return None
+        if verdict is Verdict.SLIP:
+            zone.figures.slipped += 1
+            cookie = self._cookie(asked.envelope, asked.peer)
+            return _slipped(answer, asked.envelope.make(None, cookie))
+        return answer
 
     # Who asks
 

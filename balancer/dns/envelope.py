@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import evolve
+
 from balancer.dns.options import (
     Edns,
     cookie_option,
@@ -112,14 +114,15 @@ def is_subnet_alone(tail: bytes, edns: Edns | None) -> bool:
 
 class SubnetEnvelope:
     """For all queries of the same OPT record but for the client's address. `size`: bytes of that
-    record; `limit`: bytes of the whole answer."""
+    record; `limit`: bytes of the whole answer; `bare`: what surrounds one that says nothing."""
 
-    __slots__ = ("_head", "_padding", "_width", "limit", "size")
+    __slots__ = ("_head", "_padding", "_width", "bare", "limit", "size")
 
     def __init__(self, edns: Edns, tail: bytes) -> None:
         assert edns.subnet is not None
         self.size = len(tail)
         self.limit = min(edns.size, UDP_SIZE)
+        self.bare = Envelope(evolve(edns, subnet=None), b"")
         self._padding = _PADDING[edns.subnet.family]
         self._width = len(self._padding)
         address = len(tail) - SUBNET_AT

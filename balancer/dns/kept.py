@@ -78,6 +78,7 @@ class Kept:
         self._envelopes: dict[bytes, Envelope] = {b"": NO_OPT}
         self._subnets: dict[bytes, SubnetEnvelope] = {}
         self._ready: dict[bytes, Ready] = {}
+        self._limiting: tuple[Served, ...] | None = None
 
     def equip(self, cookies: Cookies, nsid: bytes) -> None:
         """Use these from now on."""
@@ -111,6 +112,14 @@ class Kept:
         self._subnets.clear()
         self._leftovers.take(self._envelopes)
         self._envelopes = {b"": NO_OPT}
+        self._limiting = None
+
+    def limiting(self) -> Served | None:
+        """The zone whose rate limit holds for answers that are no zone's: the first that has one;
+        None: none has."""
+        if self._limiting is None:
+            self._limiting = tuple(each for each in self._zones.values() if each.limit is not None)
+        return self._limiting[0] if self._limiting else None
 
     def _forget_ready(self) -> None:
         self._leftovers.take(self._ready)
@@ -135,9 +144,9 @@ class Kept:
                     return served
         return None
 
-    def entry(self, served: Served, key: bytes, qtype: int, qclass: int = codes.IN) -> Entry:
+    def entry(self, served: Served, key: bytes, qtype: int) -> Entry:
         """The entry for a name of the zone, made if it is not there."""
-        question = key + pack("!HH", qtype, qclass)
+        question = key + pack("!HH", qtype, codes.IN)
         entry = self._table.get(question)
         if entry is not None:
             return entry

@@ -104,6 +104,7 @@ class PoolName:
         self.revision = -1
         """That of the pool when it was looked at last."""
         self._own_stands = False
+        self._mine: Server | None = None
         self._seen: object = None
 
     def serve(self, services: tuple[Service, ...]) -> None:
@@ -117,6 +118,7 @@ class PoolName:
         when_down = self.line.when_down
         survey = survey or self.survey()
         own = survey.own(self.own, when_down) if self.own else None
+        self._mine = None if own is None else self.pool.server(self.own)
         turn = survey.turn if own is None else survey.turn_of(self.own)
         ttl = ttl_within(self._full_ttl, turn)
         if self.own and own is None:
@@ -139,6 +141,13 @@ class PoolName:
             self._targets, self._turns, self._scopes = now, {}, {}
         self.fault, self.refuses = standing.fault, standing.refuses
         return True
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Those that may be in an answer; a few of them for a name of a server that is down."""
+        if self._mine is not None:
+            return (self._mine,)
+        return self.standing.servers[: MAX_SUBSTITUTES if self.own else None]
 
     def survey(self, before: Survey | None = None) -> Survey:
         """The pool as it is now, for this name and others that follow it; `before`: what was seen
@@ -226,6 +235,8 @@ class PoolName:
     def _for_client(self, qtype: int, ranking: tuple[str, ...]) -> tuple[Target, ...]:
         """The addresses of that type that this client may get, in the order of the site file."""
         everyone = self._of_type(qtype)
+        if not self.by_client:
+            return everyone
         for place in ranking:
             there = tuple(each for each in everyone if each.place == place)
             if there:

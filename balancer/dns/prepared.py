@@ -30,6 +30,10 @@ MAX_DROPPED: Final = 1024
 """Answers dropped one by one, some 5 us each, when a name changes that they depend on; when there
 are more, such as a hoster's aliases of one name, all answers are forgotten, which takes no time."""
 
+MAX_MADE: Final = 8
+"""Variants of an answer that are kept with each of thousands of packets, of up to 1232 bytes each;
+others are put together as their turn comes, in 1 us."""
+
 # The header's second word is any of these in a usual query; AD is how a client says that it knows
 # of DNSSEC (RFC 6840 5.7), and is not repeated.
 _AD: Final = 0x0020
@@ -100,7 +104,7 @@ class Ready:
             answer, truncated = self._make(at)
             if truncated:
                 self.entry.zone.figures.truncated += 1
-            else:
+            elif len(self._made) < MAX_MADE:
                 self._made[at] = answer
         return answer
 

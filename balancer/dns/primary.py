@@ -31,6 +31,9 @@ from balancer.wire.keeping import Keeper, Write, in_a_thread
 LEAST_INTERVAL: Final = 1.0
 """Seconds between two serials that come from pools: a secondary takes the whole zone each time."""
 
+NAMES_A_TURN: Final = 1000
+"""Names that follow pools, looked at in one turn for a new serial: some 20 ms."""
+
 MAX_NAME: Final = 150
 """Letters of a zone's name in that of its file: file systems take 255, and the name may have
 1000."""
@@ -92,6 +95,8 @@ class Primary:
         self._options = repr((settings.ttl, settings.answers)).encode()
         self._changed = None
         self._telling.take(settings.notify, served.keys)
+        while not self._looked(served):
+            pass
         self._number(served)
 
     def start(self) -> None:
@@ -138,14 +143,22 @@ class Primary:
         if call is not None and call.active():
             call.cancel()
 
+    def _looked(self, served: Served) -> bool:
+        """Look at some of the names that may have changed; whether these were all."""
+        if self._changed is None:
+            self._said = Said({})
+            self._changed = set(served.names if served.grows else ())
+        changed = self._changed
+        part = [changed.pop() for _ in range(min(NAMES_A_TURN, len(changed)))]
+        self._said.look(served.names, part)
+        return not changed
+
     def _number(self, served: Served) -> None:
         """Give the zone the serial that goes with its content."""
         self._forget_call()
-        changed, self._changed = self._changed, set()
-        if changed is None:
-            self._said = Said(served.names if served.grows else {})
-        else:
-            self._said.look(served.names, changed)
+        if not self._looked(served):
+            self._call = self._reactor.callLater(0, self._number, served)
+            return
         digest = digest_of(self._written.digest, self._options, self._said.digest)
         serial = serial_of(self._written.own, digest, self._kept, int(time.time()))
         kept = Kept(serial, digest)

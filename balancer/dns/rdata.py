@@ -84,11 +84,6 @@ _WORDS: Final = MappingProxyType(
 )
 """What each type's data look like, for whoever wrote something else."""
 
-# Where the names that messages may compress begin (RFC 3597 4: those of RFC 1035).
-_COMPRESSIBLE: Final = MappingProxyType(
-    {codes.NS: (0,), codes.CNAME: (0,), codes.PTR: (0,), codes.MX: (2,)}
-)
-
 # Where the name begins whose addresses go into the additional section.
 _TARGETS: Final = MappingProxyType(
     {codes.NS: 0, codes.MX: 2, codes.SRV: 6, codes.SVCB: 2, codes.HTTPS: 2}
@@ -182,10 +177,3 @@ def target(type: int, rdata: bytes) -> bytes | None:
         name = fields.wire_name(rdata, at)
         return None if name == names.ROOT and rdata[:2] == b"\0\0" else name
     return None if name == names.ROOT else name
-
-
-def names_in(type: int, rdata: bytes) -> tuple[int, ...]:
-    """Offsets of the names that a message may compress (RFC 3597 4)."""
-    if type == codes.SOA:
-        return 0, len(fields.wire_name(rdata, 0))
-    return _COMPRESSIBLE.get(type, ())

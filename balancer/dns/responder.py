@@ -12,7 +12,7 @@ from struct import unpack_from
 from balancer.dns import codes
 from balancer.dns.answering import NO_DATA, Answering
 from balancer.dns.envelope import SUBNET_AT, Envelope
-from balancer.dns.kept import FREED_A_TIME, MAX_READY, NO_OPT, World
+from balancer.dns.kept import FREED_A_TIME, MAX_READY, World
 from balancer.dns.names import MAX_NAME
 from balancer.dns.prepared import HEADS, Entry, Ready
 from balancer.dns.walk import HEADER
@@ -117,6 +117,6 @@ class Responder(Answering):
             return self._long(packet, peer, at)
         answer = b"".join((packet[:2], variant.head(asked), question, wire, opt))
         if entry.zone.watched:
-            return self._watched(answer, entry, NO_OPT, peer)
+            return self._watched(answer, entry, subnet.bare, peer)
         entry.count[0] += 1
         return answer

@@ -244,7 +244,7 @@ class DnsBalancer(Service):
                 to_text(key): {
                     "pool": name.pool.name,
                     "policy": name.line.policy,
-                    "servers": [server.name for server in name.standing.servers],
+                    "servers": [server.name for server in name.servers],
                     "ttl": name.ttl,
                     "fault": None if name.fault is None else name.fault[1],
                 }

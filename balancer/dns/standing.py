@@ -17,6 +17,7 @@ from attrs import frozen
 
 from balancer.dns.codes import NETWORK_ERROR, NO_REACHABLE_AUTHORITY, STALE_ANSWER
 from balancer.pool.health import Scale
+from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 
 LEAST_TTL: Final = 1
@@ -33,40 +34,37 @@ class Standing:
     refuses: bool = False
 
 
-def stand(
-    pool: str,
-    servers: Sequence[Server],
-    panic: float,
-    when_down: str,
-    remembered: Collection[str] = (),
-) -> Standing:
+def stand(pool: Pool, when_down: str, remembered: Collection[str] = ()) -> Standing:
     """
     The first of these that has anyone in it: servers that are up, or not checked yet and remembered
     as up from before the start (all of them, if nothing is remembered); backups likewise; servers
     not checked yet; and then what `when_down` says. Panic (a share of the pool's willing servers
     without backups) comes first, as in the pool. Drain, maintenance and weight 0 are the operator's
-    word, and neither panic nor `when_down` brings such a server back.
+    word, and neither panic nor `when_down` brings such a server back. A server that came to a pool
+    that was there is not taken for up before it was checked.
     """
-    willing = [server for server in servers if server.willing]
-    sound = [server for server in willing if _is_sound(server, remembered)]
+    willing = [server for server in pool.servers if server.willing]
+    sound = [server for server in willing if _is_sound(server, remembered, pool.began)]
     normal = [server for server in willing if not server.backup]
+    panic = pool.settings.panic
     if panic and len(sound) < panic * len(normal):
-        text = f"pool {pool}: {len(sound)} of {len(normal)} servers are up, so all are answered"
-        return Standing(tuple(willing), (NO_REACHABLE_AUTHORITY, text))
+        text = f"pool {pool.name}: {len(sound)} of {len(normal)} servers are up"
+        return Standing(tuple(willing), (NO_REACHABLE_AUTHORITY, f"{text}, so all are answered"))
     unchecked = [s for s in willing if s.verdict == "unknown" and s.ejected_until is None]
     for tier in (sound, unchecked):
         for backup in (False, True):
             found = tuple(server for server in tier if server.backup is backup)
             if found:
-                return Standing(found, _stale(pool, found))
-    return _down(pool, tuple(normal or willing), when_down)
+                return Standing(found, _stale(pool.name, found))
+    return _down(pool.name, tuple(normal or willing), when_down)
 
 
-def _is_sound(server: Server, remembered: Collection[str]) -> bool:
+def _is_sound(server: Server, remembered: Collection[str], began: float) -> bool:
     if server.ejected_until is not None:
         return False
     if server.verdict == "unknown":
-        return not remembered or server.name in remembered
+        here_at_first = server.changed_at <= began
+        return here_at_first and (not remembered or server.name in remembered)
     return server.verdict == "up"
 
 

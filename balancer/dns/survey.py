@@ -57,10 +57,7 @@ class Survey:
         """Who is answered."""
         found = self._standing.get(when_down)
         if found is None:
-            pool = self.pool
-            panic = pool.settings.panic
-            found = stand(pool.name, pool.servers, panic, when_down, self.remembered)
-            self._standing[when_down] = found
+            found = self._standing[when_down] = stand(self.pool, when_down, self.remembered)
         return found
 
     def own(self, name: str, when_down: str) -> Target | None:

@@ -38,6 +38,8 @@ class Verdicts:
         self._by_name = {server.name: server for server in self.servers}
         self.scale = Scale(settings.rise, settings.fall)
         self._now = now
+        self.began = now
+        """When there was nothing to know of any server yet; who came later is new among others."""
         self._stale = True
         self.revision = 0
         """Grows whenever a verdict, a weight, what the operator wants or the result of a check that

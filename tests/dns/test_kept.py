@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.dns import codes
 from balancer.dns.kept import FREED_A_TIME
 from balancer.dns.leftovers import Leftovers
-from balancer.dns.prepared import MAX_DROPPED, Entries
+from balancer.dns.prepared import MAX_DROPPED, MAX_MADE, Entries
 from balancer.dns.responder import Responder
 from tests.dns.serving import CLIENT, query, records, served, serving
 from tests.dns.world import all_up, judge, pool_of
@@ -118,3 +118,19 @@ class ManyAliasesTests(SynchronousTestCase):
             looks += 1
         self.assertLess(looks, 2 * FREED_A_TIME)
         self.assertEqual(self.ask(self.queries[0]), ["192.0.2.2"])
+
+
+class ReadyTests(SynchronousTestCase):
+    """Answers to packets that were seen before."""
+
+    def test_variants(self) -> None:
+        """Of many variants a few are kept with a packet, and all of them go out in turn."""
+        servers = {f"s{at}": f"192.0.2.{at}" for at in range(1, 2 * MAX_MADE + 1)}
+        pool = all_up(pool_of(servers))
+        responder = serving(served("", {"www": ("policy=round-robin max=1", pool)}))
+        packet = query(n("www"))
+        answers = [responder.datagram(packet, CLIENT) for _ in range(4 * MAX_MADE + 1)]
+        self.assertEqual(len(set(answers)), 2 * MAX_MADE)
+        self.assertEqual(answers[: 2 * MAX_MADE], answers[2 * MAX_MADE : 4 * MAX_MADE])
+        (ready,) = responder._ready.values()
+        self.assertEqual(len(ready._made), MAX_MADE)

@@ -146,6 +146,7 @@ class PoolNameTests(SynchronousTestCase):
         pool = all_up(pool_of(SERVERS))
         name = self.name("", pool, own="b")
         self.assertEqual(self.answer(name), ["192.0.2.2"])
+        self.assertEqual([server.name for server in name.servers], ["b"])
         self.assertEqual(self.answer(name, AAAA), [])
         self.assertEqual(name.ttl, 30)
         judge(pool, b=False)
@@ -174,6 +175,7 @@ class PoolNameTests(SynchronousTestCase):
             name = self.name("", pool, own=own)
             answers = [self.answer(name) for _ in range(SUBSTITUTE_WAYS)]
             self.assertEqual({len(each) for each in answers}, {MAX_SUBSTITUTES})
+            self.assertEqual(len(name.servers), MAX_SUBSTITUTES)
             firsts.append([each[0] for each in answers])
             self.assertEqual(len(set(firsts[-1])), SUBSTITUTE_WAYS)
         self.assertNotEqual(firsts[0][0], firsts[1][0])

@@ -15,11 +15,12 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.slices import finish
-from balancer.dns import telling
+from balancer.dns import primary, telling
 from balancer.dns.loading import Loader
 from balancer.dns.names import from_text
 from balancer.dns.pools import PoolName
 from balancer.dns.primary import Primary, file_name
+from balancer.dns.serials import Said
 from balancer.dns.served import Served
 from balancer.dns.settings import DnsSettings, answer_line, peers_line, secondary_line
 from balancer.dns.zone import Zone, apex
@@ -27,7 +28,7 @@ from balancer.wire.address import Address
 from balancer.wire.statefile import save
 from tests.dns.test_tsig import NOW, key_for, theirs_for
 from tests.dns.world import all_up, judge, pool_of
-from tests.dns.zones import HEAD, ORIGIN
+from tests.dns.zones import HEAD, ORIGIN, n
 from tests.lent import Lent
 
 UNIX = NOW
@@ -187,6 +188,30 @@ class SerialTests(PrimaryTestCase):
         self.turn(0.1, a=False)
         self.assertEqual(self.turn(10.0), 4)
         self.assertEqual(self.world.reactor.getDelayedCalls(), [])
+
+    def test_a_little_at_a_time(self) -> None:
+        """Thousands of names are looked at over several turns, and make one serial together."""
+        self.patch(primary, "NAMES_A_TURN", 2)
+        looked: list[int] = []
+        look = Said.look
+
+        def spy(said: Said, names: Any, keys: Any) -> None:
+            looked.append(len(keys))
+            look(said, names, keys)
+
+        self.patch(Said, "look", spy)
+        assert self.served is not None
+        zone = self.served.zone
+        line = self.settings.answers[0]
+        names = {n(f"w{at}"): PoolName(line, self.pool, 30) for at in range(5)}
+        self.turn(5.0)
+        self.served.renew(zone.with_dynamic(names), names)
+        self.world.reactor.advance(5.0)
+        self.assertEqual([each for each in looked if each], [2, 2, 1])
+        self.assertEqual(self.told(), [1, 2])
+        looked.clear()
+        self.assertEqual(self.turn(5.0, b=False), 3)
+        self.assertEqual([each for each in looked if each], [2, 2, 1])
 
     def test_pending(self) -> None:
         """A verdict that is pending shortens a TTL, and makes no serial."""

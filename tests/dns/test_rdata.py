@@ -192,16 +192,6 @@ class RdataTests(SynchronousTestCase):
             found = rdata.target(codes.TYPES[word], wire(word, text))
             self.assertEqual(found, name, (word, text))
 
-    def test_names_in(self) -> None:
-        """Only names of RFC 1035's types may be compressed."""
-        soa = wire("SOA", "abc. b. 1 2 3 4 5")
-        self.assertEqual(rdata.names_in(codes.SOA, soa), (0, 5))
-        for word, text, offsets in (
-            ("NS", "a", (0,)), ("CNAME", "a", (0,)), ("PTR", "a", (0,)), ("MX", "1 a", (2,)),
-            ("SRV", "1 2 3 a", ()), ("DNAME", "a", ()), ("HTTPS", "1 a", ()), ("TXT", "a", ()),
-        ):  # fmt: skip
-            self.assertEqual(rdata.names_in(codes.TYPES[word], wire(word, text)), offsets, word)
-
     @settings(max_examples=20)
     @given(ANY_TEXT)
     def test_peer(self, case: tuple[str, str]) -> None:

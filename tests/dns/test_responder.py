@@ -62,7 +62,7 @@ CH = 3
 # Name, type, flags, class, what stands behind -> rcode over UDP and over TCP.
 ASKED: list[tuple[bytes, int, int, int, bytes, str, str]] = [
     (WWW, codes.A, 0, 1, b"", "NOERROR", "NOERROR"),
-    (WWW, codes.A, 0, 255, b"", "NOERROR", "NOERROR"),
+    (WWW, codes.A, 0, codes.CLASS_ANY, b"", "REFUSED", "REFUSED"),
     (WWW, codes.TXT, 0, 1, b"", "NOERROR", "NOERROR"),
     (WWW, codes.ANY, 0, 1, b"", "NOERROR", "NOERROR"),
     (n("none"), codes.A, 0, 1, b"", "NXDOMAIN", "NXDOMAIN"),
@@ -531,6 +531,35 @@ class LimitTests(AnswerTestCase):
         bad = query(WWW, tail=opt(option(10, good[:-1] + b"x")))
         self.assertIsNone(self.responder.datagram(bad, CLIENT))
         self.ask(query(WWW), "203.0.113.1")
+
+    def test_subnets(self) -> None:
+        """An asker that tells a client's subnet is limited likewise, and gets an OPT record with
+        what is truncated."""
+        self.served.watch(RateLimit(1, slip=1), None)
+        packet = query(WWW, tail=opt(option(8, b"\0\1\x18\0\xcb\0\x71")))
+        answers = [read(self.ask(packet)) for _ in range(3)]
+        self.assertEqual([bool(each.flags & dns.flags.TC) for each in answers], [False, True, True])
+        self.assertEqual([each.edns for each in answers], [0, 0, 0])
+
+    def test_errors(self) -> None:
+        """Errors that may be longer than the query are limited by the first zone that limits,
+        unless the asker proves its address; for names of no zone, too."""
+        self.served.watch(RateLimit(1, slip=2), None)
+        self.responder.renewed()
+        packet = query(b"\0", tail=opt(option(3)))
+        answers = [self.responder.datagram(packet, CLIENT) for _ in range(5)]
+        self.assertEqual([each is None for each in answers], [False, True, False, True, False])
+        slipped = read(answers[2])
+        self.assertEqual((slipped.rcode(), slipped.edns), (codes.REFUSED, 0))
+        self.assertLess(len(answers[2] or b""), len(answers[0] or b""))
+        self.assertEqual((self.served.figures.dropped, self.served.figures.slipped), (2, 2))
+        good = b"clientco" + Cookies(SECRET).server_cookie(b"clientco", ADDRESS, NOW)
+        for _ in range(3):
+            self.ask(query(b"\0", tail=opt(option(10, good))))
+            self.assertIsNotNone(self.responder.stream(packet, CLIENT))
+        self.served.watch(None, None)
+        self.responder.renewed()
+        self.assertIsNotNone(self.responder.datagram(packet, CLIENT))
 
     def test_logged(self) -> None:
         """Every answer about a name of the zone is logged, and none of another's."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.standing import shortest_turn, stand, time_to_turn, ttl_within
 from balancer.pool.pool import Pool
+from balancer.pool.settings import ServerSettings
+from balancer.wire.address import literal
 from tests.dns.world import all_up, judge, pool_of
 
 
 def names(pool: Pool, *remembered: str, panic: float = 0.0, when_down: str = "all") -> list[str]:
     """The servers that are answered."""
-    found = stand("web", pool.servers, panic, when_down, remembered)
+    pool.settings = evolve(pool.settings, panic=panic)
+    found = stand(pool, when_down, remembered)
     return [server.name for server in found.servers]
 
 
@@ -30,7 +34,7 @@ class StandingTests(SynchronousTestCase):
         all_up(self.pool)
         judge(self.pool, b=False)
         self.assertEqual(names(self.pool), ["a", "c"])
-        self.assertIsNone(stand("web", self.pool.servers, 0.0, "all").fault)
+        self.assertIsNone(stand(self.pool, "all").fault)
 
     def test_backup(self) -> None:
         """A backup is answered while no other server is up."""
@@ -55,7 +59,7 @@ class StandingTests(SynchronousTestCase):
         """Before the first verdict, with nothing remembered, all are answered, and said to be
         unchecked; the first verdict does not make the one server that it is about the only one."""
         self.assertEqual(names(self.pool), ["a", "b", "c"])
-        fault = stand("web", self.pool.servers, 0.0, "all").fault
+        fault = stand(self.pool, "all").fault
         self.assertEqual(fault and fault[0], 3)
         self.pool.record(self.pool.server("a"), True, "", 1.0)
         self.assertEqual(names(self.pool), ["a", "b", "c"])
@@ -70,6 +74,20 @@ class StandingTests(SynchronousTestCase):
         self.pool.record(self.pool.server("b"), False, "", 1.0)
         self.assertEqual(names(self.pool, "b"), ["a"])
 
+    def test_newcomer(self) -> None:
+        """A server that comes to a pool by a reload is answered when it was checked, also under a
+        name that is remembered with another address, and never while others are up."""
+        all_up(self.pool)
+        lines = [(ServerSettings(name=name), literal(host, 80)) for name, host in (
+            ("a", "192.0.2.1"), ("b", "192.0.2.22"), ("new", "192.0.2.4"))]
+        self.pool.reconfigure(self.pool.settings, lines, 5.0)
+        for remembered in ((), ("a", "b")):
+            self.assertEqual(names(self.pool, *remembered), ["a"])
+        self.pool.record(self.pool.server("new"), True, "", 6.0)
+        self.assertEqual(names(self.pool), ["a", "new"])
+        judge(self.pool, a=False, new=False)
+        self.assertEqual(names(self.pool), ["b"])
+
     def test_remembered_are_gone(self) -> None:
         """When all that were remembered fail, servers not yet checked are better than none."""
         self.pool.record(self.pool.server("b"), False, "", 1.0)
@@ -81,9 +99,9 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual(names(self.pool), ["a", "b", "c"])
         self.assertEqual(names(self.pool, when_down="nodata"), [])
         self.assertEqual(names(self.pool, when_down="servfail"), [])
-        self.assertTrue(stand("web", self.pool.servers, 0.0, "servfail").refuses)
-        self.assertFalse(stand("web", self.pool.servers, 0.0, "nodata").refuses)
-        self.assertIn("no server is up", str(stand("web", self.pool.servers, 0.0, "all").fault))
+        self.assertTrue(stand(self.pool, "servfail").refuses)
+        self.assertFalse(stand(self.pool, "nodata").refuses)
+        self.assertIn("no server is up", str(stand(self.pool, "all").fault))
 
     def test_nobody_but_drained(self) -> None:
         """`when-down = all` does not bring back what the operator took out."""
@@ -104,7 +122,8 @@ class StandingTests(SynchronousTestCase):
 
     def test_panic_at_the_start(self) -> None:
         """Servers that are remembered, or all before anything is known, are no reason to panic."""
-        self.assertEqual(stand("web", self.pool.servers, 1.0, "all").fault, (
+        self.pool.settings = evolve(self.pool.settings, panic=1.0)
+        self.assertEqual(stand(self.pool, "all").fault, (
             3, "pool web: not all of these servers have been checked yet"))
 
 
