@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +125,13 @@ class PreparingTests(SiteTestCase):
         self.site.reactor.settle()
         self.assertEqual(addresses(self.site.ask(static)), ["192.0.2.51"])
 
-    def test_changed_while_read(self) -> None:
-        """A file that changes while it is read is read again by the next reload."""
+    def test_replaced_while_read(self) -> None:
+        """A file that is replaced while it is read is read again by the next reload."""
         path = self.file("zone", HEAD + "static A 192.0.2.50\n" * 2)
         balancer = self.site.running(zone=None)
         preparing = balancer.preparing(settings(zone=path))
         next(preparing)
-        self.file("zone", HEAD + "static A 192.0.2.51 ; and more\n")
+        os.replace(self.file("new", HEAD + "static A 192.0.2.51 ; and more\n"), path)
         try:
             while True:
                 next(preparing)
