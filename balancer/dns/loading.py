@@ -5,18 +5,21 @@ Zone files on disk -> trees, read again only when they have changed. Glue: it op
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import Final
+from io import BytesIO
+from typing import BinaryIO, Final
 
 from attrs import define, field, frozen
 
-from balancer.config.slices import Slices, finish
+from balancer.config.slices import Slices
 from balancer.dns import codes
 from balancer.dns.serials import DIGEST_SIZE, Written
 from balancer.dns.tree import RRset, Tree, find_type, planted
 from balancer.dns.zonefile import MAX_BYTES, Loaded, Master, reading
 from balancer.interfaces import PrepareError
+from balancer.wire.regular import open_regular
 from balancer.wire.stamps import Stamps, stamps
 
 BYTES_A_SLICE: Final = 1024 * 1024
@@ -25,8 +28,8 @@ BYTES_A_SLICE: Final = 1024 * 1024
 
 @frozen(eq=False)
 class Opened:
-    """A file that was read, with its stamp of before: what changes while it is read will be read
-    again."""
+    """A file that was read, with its stamp of before: one that was replaced while it was read will
+    be read again."""
 
     name: str
     stamps: Stamps
@@ -81,8 +84,8 @@ class Loader:
     def _reading(
         self, path: str, apex: tuple[RRset, ...], opened: list[Opened]
     ) -> Slices[Loaded]:
-        def open_file(name: str) -> bytes:
-            opened.append(finish(_opening(name)))
+        def open_file(name: str) -> Slices[bytes]:
+            opened.append((yield from _opening(name)))
             return opened[-1].text
 
         try:
@@ -119,12 +122,21 @@ def _written(tree: Tree, apex: tuple[RRset, ...], texts: Iterable[bytes]) -> Sli
 def _opening(name: str) -> Slices[Opened]:
     """Read a file, piece by piece. Raises OSError."""
     before = stamps([name])
-    pieces, size = [], 0
-    with open(name, "rb") as file:
+    # It gives up its bytes without a copy, where to join the pieces of 100 MB takes 80 ms.
+    text = BytesIO()
+    with open_regular(name) as file:
+        rests = _change(file)
         while piece := file.read(BYTES_A_SLICE):
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_BYTES:
+            if text.tell() + len(piece) > MAX_BYTES:
                 raise OSError(f"expected at most {MAX_BYTES} bytes, got more")
+            text.write(piece)
             yield
-    return Opened(name, before, b"".join(pieces))
+        if _change(file) != rests:
+            raise OSError("it changed while it was read; reload when it is complete")
+    return Opened(name, before, text.getvalue())
+
+
+def _change(file: BinaryIO) -> tuple[int, int]:
+    """What writing to an open file changes, and replacing it does not."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns

@@ -43,7 +43,7 @@ class Master:
 
     path: str
     origin: bytes
-    open_file: Callable[[str], bytes]
+    open_file: Callable[[str], Slices[bytes]]
     apex: tuple[RRset, ...] = ()
 
 
@@ -227,7 +227,7 @@ class _File:
         path = fields.text_bytes(words[0]).decode("utf-8", "surrogateescape")
         origin = recordtext.name(words[1], self.origin) if len(words) == 2 else self.origin
         try:
-            text = self.whole.master.open_file(path)
+            text = yield from self.whole.master.open_file(path)
         except OSError as error:
             raise Fault(f"a file that can be read ({error.strerror or error})", path) from None
         inner, outer = Cursor(path), self.cursor

@@ -65,6 +65,7 @@ from balancer.wire.connect import connect
 from balancer.wire.handshakes import MOST_HANDSHAKES
 from balancer.wire.listener import Listener
 from balancer.wire.logfile import LogFile
+from balancer.wire.regular import open_regular
 from balancer.wire.slices import in_slices
 from balancer.wire.stream import Stream
 from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
@@ -553,10 +554,10 @@ class HttpBalancer(Service):
 
 def _read_page(code: int, name: str) -> Answer:
     try:
-        with open(name, "rb") as file:
+        with open_regular(name) as file:
             body = file.read(MAX_PAGE + 1)
     except OSError as error:
-        msg = f"error-page {code}: cannot read {name}: {error.strerror}"
+        msg = f"error-page {code}: cannot read {name}: {error.strerror or error}"
         raise PrepareError(msg) from error
     if len(body) > MAX_PAGE:
         msg = f"error-page {code}: expected at most {MAX_PAGE} bytes, got more in {name}"

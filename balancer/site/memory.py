@@ -66,7 +66,7 @@ def read(data: bytes, now: float) -> Up:
     for servers in pools.values():
         if not isinstance(servers, dict) or not all(isinstance(at, str) for at in servers.values()):
             raise ValueError("expected addresses of servers")
-    return pools if abs(now - saved) <= BELIEVED else {}
+    return pools if now - BELIEVED <= saved <= now + BELIEVED else {}
 
 
 @define(eq=False)

@@ -13,6 +13,8 @@ from cryptography import x509
 from service_identity import CertificateError
 from service_identity import cryptography as identity
 
+from balancer.wire.regular import open_regular
+
 #: A chain and a key take some 10 KB; a larger file is something else.
 MAX_FILE = 1024 * 1024
 
@@ -70,12 +72,13 @@ def read(file: Path, key: Path | None = None) -> Pair:
 def _blocks(file: Path) -> list[tuple[str, bytes]]:
     """Label and whole text of each PEM block."""
     try:
-        if file.stat().st_size > MAX_FILE:
-            raise Broken(file, f"expected PEM of at most {MAX_FILE} bytes, got a larger file")
-        data = file.read_bytes()
+        with open_regular(file) as pem:
+            data = pem.read(MAX_FILE + 1)
     except OSError as error:
         text = f"cannot be read: {(error.strerror or str(error)).lower()}"
         raise Broken(file, f"{text}; check the path and who may read it") from None
+    if len(data) > MAX_FILE:
+        raise Broken(file, f"expected PEM of at most {MAX_FILE} bytes, got a larger file")
     return [(block[1].decode(), block[0]) for block in _BLOCK.finditer(data)]
 
 

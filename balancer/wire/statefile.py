@@ -8,9 +8,10 @@ take longer than a turn of the reactor may last: call `save` before the reactor 
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 from typing import Final
+
+from balancer.wire.regular import open_regular
 
 DIRECTORY_MODE: Final = 0o750
 FILE_MODE: Final = 0o600
@@ -54,18 +55,13 @@ def load(path: str, max_size: int) -> bytes | None:
     """
     The content of the file at `path`; None if there is none.
 
-    Raises OSError if it cannot be read, is longer than `max_size` bytes, or no regular file: a pipe
-    would never end, and a device may do anything.
+    Raises OSError if it cannot be read, is longer than `max_size` bytes, or no regular file.
     """
     try:
-        # Opening a pipe waits for its writer, unless it is told not to.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open_regular(path) as file:
+            data = file.read(max_size + 1)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(f"{path}: expected a regular file")
-        data = file.read(max_size + 1)
     if len(data) > max_size:
         raise OSError(f"{path}: expected at most {max_size} bytes, got more")
     return data

@@ -24,6 +24,7 @@ from balancer.dns.served import Served
 from balancer.dns.zone import Zone
 from balancer.dns.zonefile import Master, reading
 from tests.dns.packets import COSTLY, packets, sound
+from tests.dns.zones import open_nothing
 
 EXAMPLES = 8
 PACKETS = 2500 if os.environ.get("SOAKING") else 500
@@ -45,7 +46,7 @@ ORIGIN = from_text("example.test.")
 
 def zone() -> Zone:
     """The zone that the live tests have."""
-    slices = reading(ZONE.read_bytes(), Master(str(ZONE), ORIGIN, lambda path: b""))
+    slices = reading(ZONE.read_bytes(), Master(str(ZONE), ORIGIN, open_nothing))
     while True:
         try:
             next(slices)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.config.slices import finish
-from balancer.dns.loading import Loader
+from balancer.config.slices import Slices, finish
+from balancer.dns.loading import BYTES_A_SLICE, Loader
 from balancer.dns.names import from_text
 from balancer.dns.serials import Written
-from balancer.dns.tree import RRset
+from balancer.dns.tree import RRset, Tree
 from balancer.dns.zone import apex
+from balancer.interfaces import PrepareError
 from tests.dns.zones import HEAD, ORIGIN
 
 OWN = apex(ORIGIN, [from_text("ns1", ORIGIN)], from_text("admin", ORIGIN), 1, 30)
@@ -63,3 +65,53 @@ class WrittenTests(SynchronousTestCase):
         self.assertEqual(self.written(text).digest, digests[1])
         other = apex(ORIGIN, [from_text("ns2", ORIGIN)], from_text("admin", ORIGIN), 1, 30)
         self.assertNotEqual(self.written(text, other).digest, digests[1])
+
+
+class FileTests(SynchronousTestCase):
+    """What may be wrong with a file before anything is read from it."""
+
+    def setUp(self) -> None:
+        """A directory, and who loads from it."""
+        self.directory = self.mktemp()
+        os.makedirs(self.directory)
+        self.loader = Loader("example.test", ORIGIN)
+        self.path = os.path.join(self.directory, "z")
+
+    def loading(self, text: str) -> Slices[tuple[Tree, bool]]:
+        """The work of loading a file with that text."""
+        with open(self.path, "w") as file:
+            file.write(text)
+        return self.loader.loading(self.path, OWN)
+
+    def refusal(self, work: Slices[tuple[Tree, bool]]) -> str:
+        """Why it cannot be loaded."""
+        return str(self.assertRaises(PrepareError, finish, work))
+
+    def test_pipe(self) -> None:
+        """A pipe is refused, as a zone's file and as one that is included: nobody waits for it."""
+        pipe = os.path.join(self.directory, "pipe")
+        os.mkfifo(pipe)
+        self.assertIn("a pipe", self.refusal(self.loader.loading(pipe, OWN)))
+        included = self.refusal(self.loading(HEAD + f"$INCLUDE {pipe}\n"))
+        self.assertIn(f"z:{HEAD.count(chr(10)) + 1}: expected a file that can be read", included)
+        self.assertIn("a pipe", included)
+
+    def test_changed(self) -> None:
+        """A file that changes while it is read is not believed, so that no half of it is served."""
+        work = self.loading(HEAD)
+        next(work)
+        with open(self.path, "a") as file:
+            file.write("b A 192.0.2.2\n")
+        self.assertIn("changed while it was read", self.refusal(work))
+
+    def test_included_in_slices(self) -> None:
+        """An included file is read in slices as well."""
+        more = os.path.join(self.directory, "more")
+        with open(more, "wb") as file:
+            file.truncate(4 * BYTES_A_SLICE)
+        work = self.loading(HEAD + f"$INCLUDE {more}\n")
+        slices = 0
+        with contextlib.suppress(PrepareError):
+            for _ in work:
+                slices += 1
+        self.assertGreater(slices, 4)

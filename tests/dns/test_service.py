@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +133,13 @@ class PreparingTests(SiteTestCase):
         self.site.running(zone=self.file("zone", HEAD))
         self.assertEqual(gc.get_freeze_count(), before)
 
-    def test_changed_while_read(self) -> None:
-        """A file that changes while it is read is read again by the next reload."""
+    def test_replaced_while_read(self) -> None:
+        """A file that is replaced while it is read is read again by the next reload."""
         path = self.file("zone", HEAD + "static A 192.0.2.50\n" * 2)
         balancer = self.site.running(zone=None)
         preparing = balancer.preparing(settings(zone=path))
         next(preparing)
-        self.file("zone", HEAD + "static A 192.0.2.51 ; and more\n")
+        os.replace(self.file("new", HEAD + "static A 192.0.2.51 ; and more\n"), path)
         try:
             while True:
                 next(preparing)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns import codes, gathering, generate, names, notes, ordinary, rdata, zone, zonefile
 from balancer.dns.tree import Tree, records_of
-from tests.dns.zones import HEAD, ORIGIN, load, n, sound
+from tests.dns.zones import HEAD, ORIGIN, load, n, open_nothing, sound
 
 Flat = set[tuple[bytes, int, int, bytes]]
 
@@ -295,7 +295,7 @@ class ZonefileTests(SynchronousTestCase):
 
     def test_slices(self) -> None:
         """A zone is read in slices, whatever its lines look like."""
-        master = zonefile.Master("z", ORIGIN, lambda path: b"")
+        master = zonefile.Master("z", ORIGIN, open_nothing)
         for text in ("a{} A 192.0.2.1\n", "a{} A (192.0.2.1\n)\n", "; {}\n", "a{} CNAME x\n"):
             body = "".join(text.format(i) for i in range(700))
             count = sum(1 for _ in zonefile.reading((HEAD + body).encode(), master))

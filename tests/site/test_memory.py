@@ -180,6 +180,12 @@ class MemoryTests(SynchronousTestCase):
 class ReadTests(SynchronousTestCase):
     """What a file says."""
 
+    def test_any_time(self) -> None:
+        """A time that is far too large, or none at all, is not believed, and raises nothing."""
+        for saved in ("1" + "0" * 400, "-1" + "0" * 400, "1e999", "NaN"):
+            data = f'{{"version": 1, "saved": {saved}, "pools": {{"web": {{"a": "1"}}}}}}'
+            self.assertEqual(read(data.encode(), 0.0), {})
+
     def test_age(self) -> None:
         """What is older than a day, or was written tomorrow, is not believed."""
         now = time.time()

@@ -28,6 +28,7 @@ from balancer.dns.geo.prefixes import Territory
 from balancer.dns.geo.records import About, Database, opening
 from balancer.dns.geo.settings import PlaceSettings
 from balancer.interfaces import PrepareError
+from balancer.wire.regular import open_regular
 from balancer.wire.slices import in_slices
 from balancer.wire.stamps import Stamps, stamps
 
@@ -236,7 +237,7 @@ def _facts(database: Database) -> Callable[[int], Facts]:
 def _opening(path: str, before: Stamps) -> Slices[Database]:
     """The database at `path`, if that is the same file from beginning to end."""
     data = bytearray()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while piece := file.read(_PIECE_BYTES):
             data += piece
             if len(data) > MAX_BYTES:
