@@ -163,6 +163,7 @@ class Entry:
         """Make the variant at that place."""
         assert self._make is not None
         variant = self.variants[at] = self._make(at)
+        self.zone.vary(len(variant.wire))
         return variant
 
 

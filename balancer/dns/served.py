@@ -29,6 +29,15 @@ SERIAL: Final = b""
 """Stands among the keys of names that an answer follows for the zone's serial, which is in it."""
 
 
+MAX_VARIED: Final = 64 * 1024 * 1024
+"""Bytes of variants of answers, but for the first of each, made since all were forgotten. A
+wildcard that follows a pool of thousands has as many for each length of a name, and strangers
+choose names."""
+
+VARIANT_SIZE: Final = 1024
+"""Bytes of a variant besides its records."""
+
+
 class Watcher(Protocol):
     """Who keeps answers of a zone."""
 
@@ -44,7 +53,7 @@ class Served:
     else, so that answers which bear it follow `SERIAL`."""
 
     __slots__ = ("__weakref__", "figures", "grows", "key", "keys", "limit", "log", "names", "pools",
-                 "surveys", "territory", "transfer", "watched", "watchers", "zone")
+                 "surveys", "territory", "transfer", "varied", "watched", "watchers", "zone")
 
     def __init__(self, key: bytes, zone: Zone) -> None:
         self.key = key
@@ -57,6 +66,7 @@ class Served:
         self.log: LogLine | None = None
         self.transfer: Access | None = None
         self.keys: Mapping[bytes, Key] = {}
+        self.varied = 0
         self.watched = False
         self.grows = False
         self.figures = Figures()
@@ -75,6 +85,14 @@ class Served:
             self.pools.setdefault(pool, []).append(key)
         for watcher in self.watchers:
             watcher.renewed()
+
+    def vary(self, size: int) -> None:
+        """A variant was made with records of that many bytes. When there may be too many of them,
+        all are forgotten, and come again as they are asked for."""
+        self.varied += VARIANT_SIZE + size
+        if self.varied > MAX_VARIED:
+            self.varied = 0
+            self._outdate(tuple(self.names))
 
     def number(self, serial: int) -> None:
         """This is its serial from now on."""

@@ -125,7 +125,7 @@ class DnsBalancer(Service):
         written = self._loader.written
         return Prepared(
             self, settings, zone, written, names, territory, cookies, keys, log_file,
-            fresh and self._served is not None,
+            fresh and settings.zone is not None and self._served is not None,
         )
 
     def _keys(self, settings: DnsSettings) -> Mapping[bytes, Key]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns import codes
+from balancer.dns import served as served_module
 from balancer.dns.kept import FREED_A_TIME
 from balancer.dns.leftovers import Leftovers
 from balancer.dns.prepared import MAX_DROPPED, MAX_MADE, Entries
@@ -134,3 +135,20 @@ class ReadyTests(SynchronousTestCase):
         self.assertEqual(answers[: 2 * MAX_MADE], answers[2 * MAX_MADE : 4 * MAX_MADE])
         (ready,) = responder._ready.values()
         self.assertEqual(len(ready._made), MAX_MADE)
+
+    def test_variants_of_strangers(self) -> None:
+        """However many names strangers make up below a wildcard, the variants that are kept for
+        them are bounded; turns go on, and nothing is answered wrongly."""
+        self.patch(served_module, "MAX_VARIED", 40 * served_module.VARIANT_SIZE)
+        pool = all_up(pool_of({f"s{at}": f"192.0.2.{at}" for at in range(1, 11)}))
+        zone = served("", {"*": ("policy=round-robin max=1", pool)})
+        responder = serving(zone)
+        firsts, most = [], 0
+        for at in range(100):
+            answer = responder.datagram(query(n("x" * (1 + at // 2 % 25))), CLIENT)
+            firsts.append(records(answer)[0][0].split()[-1])
+            tables = (responder._shapes.table, responder._entries.table)
+            kept = [each for table in tables for entry in table.values() for each in entry.variants]
+            most = max(most, len(kept) - kept.count(None))
+        self.assertLessEqual(most, 40 + 25)  # each name has its first one
+        self.assertEqual(firsts, [f"192.0.2.{1 + at % 10}" for at in range(100)])

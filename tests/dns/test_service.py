@@ -23,6 +23,7 @@ from balancer.interfaces import (
     IBalancerMaker,
     IExplains,
     IPrepared,
+    IPreparedFromFiles,
     IPreparesInSlices,
     NotDone,
     PrepareError,
@@ -132,6 +133,22 @@ class PreparingTests(SiteTestCase):
         before = gc.get_freeze_count()
         self.site.running(zone=self.file("zone", HEAD))
         self.assertEqual(gc.get_freeze_count(), before)
+
+    def test_read_again(self) -> None:
+        """What a reload changes says that the file was read again if there is one, and it was."""
+        def told(**options: Any) -> list[str]:
+            prepared = balancer.prepare(settings(**options))
+            prepared.commit()
+            return list(IPreparedFromFiles(prepared).changes())
+
+        balancer = self.site.running()
+        self.assertEqual(told(ttl=60), [])
+        path = self.file("zone", HEAD + "static A 192.0.2.50\n")
+        read = ["~ dns example.test: the zone file was read again"]
+        self.assertEqual(told(zone=path), read)
+        self.assertEqual(told(zone=path), [])
+        self.file("zone", HEAD + "static A 192.0.2.51\n; another\n")
+        self.assertEqual(told(zone=path), read)
 
     def test_replaced_while_read(self) -> None:
         """A file that is replaced while it is read is read again by the next reload."""
