@@ -122,6 +122,11 @@ class PoolName:
         """The pool as it is now, for this name and others that follow it."""
         return Survey(self.pool, self._remembered)
 
+    @property
+    def answered_servers(self) -> tuple[Server, ...]:
+        """Who is answered: the server whose name it is, while that stands, else all that do."""
+        return (self.pool.server(self.own),) if self._own_stands else self.standing.servers
+
     def turns(self, qtype: int, ranking: tuple[str, ...] = ()) -> Turns:
         """In which order the variants of the answer to that client go out."""
         return self._schedule(qtype, ranking)[1]

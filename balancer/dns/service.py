@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from attrs import frozen
@@ -46,7 +46,6 @@ from balancer.interfaces import (
     Metric,
     PrepareError,
 )
-from balancer.pool.pool import Pool
 from balancer.wire.keeping import Write
 from balancer.wire.logfile import LogFile
 from balancer.wire.slices import in_slices
@@ -164,10 +163,15 @@ class DnsBalancer(Service):
     def _names(self, settings: DnsSettings, key: bytes) -> Iterator[tuple[bytes, PoolName]]:
         """The names of `answers`, and those of servers that have one of their own."""
         taken = set()
+        # Costs what a pool has servers, and thousands of names may follow one.
+        remembered = cache(self._context.remembered)
         for line in settings.answers:
             name = line.key(key)
             taken.add(name)
-            yield name, self._pool_name(line, self._context.pool(line.pool), settings)
+            pool = self._context.pool(line.pool)
+            made = PoolName(line, pool, settings.ttl, remembered(line.pool))
+            made.services = self._services(line)
+            yield name, made
         for each in self._context.balancers("subdomains").values():
             named: INamedServers = INamedServers(each)
             if _plain(named.zone) == _plain(self.section):
@@ -177,14 +181,9 @@ class DnsBalancer(Service):
                         log.error("{name} is in answers already", name=text)
                         continue
                     line = AnswerLine(text + ".", named.pool.name, ttl=int(named.ttl))
-                    yield name, self._pool_name(line, named.pool, settings, server)
-
-    def _pool_name(
-        self, line: AnswerLine, pool: Pool, settings: DnsSettings, own: str = ""
-    ) -> PoolName:
-        name = PoolName(line, pool, settings.ttl, self._context.remembered(pool.name), own)
-        name.services = self._services(line)
-        return name
+                    yield name, PoolName(
+                        line, named.pool, settings.ttl, remembered(named.pool.name), server
+                    )
 
     def _services(self, line: AnswerLine) -> tuple[HttpsService, ...]:
         """What the http balancer of `https=` serves for the pool under TLS."""
@@ -308,16 +307,7 @@ class DnsBalancer(Service):
             "zone": to_text(served.key),
             "serial": served.zone.serial,
             "draining": self._draining,
-            "names": {
-                to_text(key): {
-                    "pool": name.pool.name,
-                    "policy": name.line.policy,
-                    "servers": [server.name for server in name.standing.servers],
-                    "ttl": name.ttl,
-                    "fault": None if name.fault is None else name.fault[1],
-                }
-                for key, name in served.names.items()
-            },
+            "names": _told(served.names),
             "warnings": list(loader.warnings[:SHOWN_WARNINGS]),
             "places": self._edge.atlas.status(),
             **primary.status(),
@@ -331,6 +321,31 @@ class DnsBalancer(Service):
             return ()
         found = metrics.metrics(self.section, served.figures, self._edge.of(served))
         return (*found, *primary.metrics())
+
+
+SHOWN_SERVERS = 100
+"""Servers of one name in the status: 5000 names that follow 5000 servers would take 200 MB."""
+
+
+def _told(names: Mapping[bytes, PoolName]) -> Mapping[str, Any]:
+    # Names of one pool mostly have the same servers: they share the list.
+    lists: dict[int, Sequence[str]] = {}
+    told = {}
+    for key, name in names.items():
+        servers = name.answered_servers
+        shown = lists.get(id(servers))
+        if shown is None:
+            shown = [server.name for server in servers[:SHOWN_SERVERS]]
+            if servers is name.standing.servers:
+                lists[id(servers)] = shown
+        told[to_text(key)] = {
+            "pool": name.pool.name,
+            "policy": name.line.policy,
+            "servers": shown,
+            "ttl": name.ttl,
+            "fault": None if name.fault is None else name.fault[1],
+        }
+    return told
 
 
 SHOWN_WARNINGS = 20

@@ -93,7 +93,7 @@ class FileTests(SynchronousTestCase):
         os.mkfifo(pipe)
         self.assertIn("a pipe", self.refusal(self.loader.loading(pipe, OWN)))
         included = self.refusal(self.loading(HEAD + f"$INCLUDE {pipe}\n"))
-        self.assertIn("z:6: expected a file that can be read", included)
+        self.assertIn("z:5: expected a file that can be read", included)
         self.assertIn("a pipe", included)
 
     def test_changed(self) -> None:
