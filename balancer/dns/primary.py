@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from balancer.dns.names import from_text, to_text
-from balancer.dns.serials import Kept, Said, Written, digest_of, serial_of
+from balancer.dns.serials import Kept, Said, Written, digest_of, is_newer, serial_of
 from balancer.dns.served import Served
 from balancer.dns.settings import DnsSettings
 from balancer.dns.telling import Telling
@@ -95,8 +95,9 @@ class Primary:
         self._options = repr((settings.ttl, settings.answers)).encode()
         self._changed = None
         self._telling.take(settings.notify, served.keys)
-        while not self._looked(served):
-            pass
+        if self._kept is not None and is_newer(self._kept.serial, served.zone.serial):
+            # Until all names were looked at, which takes some turns where there are thousands.
+            served.number(self._kept.serial)
         self._number(served)
 
     def start(self) -> None:

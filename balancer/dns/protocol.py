@@ -23,6 +23,10 @@ from balancer.wire.stream import Stream
 MESSAGES_A_TURN: Final = 64
 """Messages of one connection answered before others have their turn, as of one UDP socket."""
 
+MESSAGES_AT_ONCE: Final = 2
+"""Those of them answered as they are read: of 256 connections that the reactor reads in one turn
+each may bring dozens, and the rest waits for its turn."""
+
 PATIENCE: Final = 10.0
 """Seconds that a client may take to read what was sent before anything more happens."""
 
@@ -67,12 +71,12 @@ class DnsConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._waiting = self._waiting + data if self._waiting else data
-        self._go_on()
+        self._go_on(MESSAGES_AT_ONCE)
 
-    def _go_on(self) -> None:
+    def _go_on(self, most: int = MESSAGES_A_TURN) -> None:
         """Answer what is there, as far as the client reads."""
         self._scheduled = False
-        for _ in range(MESSAGES_A_TURN):
+        for _ in range(most):
             if self._paused or self.ended:
                 return
             if self._transfer is not None:
@@ -83,7 +87,10 @@ class DnsConnection(Protocol):
             if self._transfer is not None:
                 # One of its messages takes as long as many answers: the next waits for its turn.
                 break
-        self._schedule()
+        if self._transfer is None and not self._paused and not self._whole():
+            self._read_on()
+        else:
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -92,13 +99,18 @@ class DnsConnection(Protocol):
             self.transport.pauseProducing()
             self._pace.soon(self._go_on)
 
+    def _whole(self) -> int:
+        """Bytes of the next message and its length, if all of it is there; else 0."""
+        waiting = self._waiting
+        size = _LENGTH + int.from_bytes(waiting[:_LENGTH], "big")
+        return size if size <= len(waiting) else 0
+
     def _answer_one(self) -> bool:
         """Answer the next whole message; False: there is none yet."""
-        waiting = self._waiting
-        size = int.from_bytes(waiting[:_LENGTH], "big")
-        if len(waiting) < _LENGTH + size or len(waiting) < _LENGTH:
+        waiting, size = self._waiting, self._whole()
+        if not size:
             return False
-        packet, self._waiting = waiting[_LENGTH : _LENGTH + size], waiting[_LENGTH + size :]
+        packet, self._waiting = waiting[_LENGTH:size], waiting[size:]
         self.queries += 1
         self.deadline = self._seconds() + KEEPALIVE
         answer = self._responder.stream(packet, self.peer)

@@ -240,16 +240,7 @@ class DnsBalancer(Service):
             "zone": to_text(served.key),
             "serial": served.zone.serial,
             "draining": self._draining,
-            "names": {
-                to_text(key): {
-                    "pool": name.pool.name,
-                    "policy": name.line.policy,
-                    "servers": [server.name for server in name.servers],
-                    "ttl": name.ttl,
-                    "fault": None if name.fault is None else name.fault[1],
-                }
-                for key, name in served.names.items()
-            },
+            "names": _told(served.names),
             "warnings": list(loader.warnings[:SHOWN_WARNINGS]),
             "places": self._edge.atlas.status(),
             **primary.status(),
@@ -264,6 +255,31 @@ class DnsBalancer(Service):
         found = metrics.metrics(self.section, served.figures, self._edge.of(served))
         of_database = metrics.database_metrics(self.section, self._edge.atlas.status())
         return (*found, *primary.metrics(), *of_database)
+
+
+SHOWN_SERVERS = 100
+"""Servers of one name in the status: 5000 names that follow 5000 servers would take 200 MB."""
+
+
+def _told(names: Mapping[bytes, PoolName]) -> Mapping[str, Any]:
+    # Names of one pool mostly have the same servers: they share the list.
+    lists: dict[int, Sequence[str]] = {}
+    told = {}
+    for key, name in names.items():
+        servers = name.servers
+        shown = lists.get(id(servers))
+        if shown is None:
+            shown = [server.name for server in servers[:SHOWN_SERVERS]]
+            if servers is name.standing.servers:
+                lists[id(servers)] = shown
+        told[to_text(key)] = {
+            "pool": name.pool.name,
+            "policy": name.line.policy,
+            "servers": shown,
+            "ttl": name.ttl,
+            "fault": None if name.fault is None else name.fault[1],
+        }
+    return told
 
 
 SHOWN_WARNINGS = 20

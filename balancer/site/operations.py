@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -50,6 +50,7 @@ class Operations:
         self._path = path
         self._again = False
         self._reloading = False
+        self._signalled: IDelayedCall | None = None
 
     # -- site files
 
@@ -84,7 +85,13 @@ class Operations:
 
     def reload_again(self) -> None:
         """Reload at a signal, whose sender waits for no answer: the log has it. If a reload goes on
-        already, the file is read once more after it, since it may have changed meanwhile."""
+        already, the file is read once more after it, since it may have changed meanwhile. Signals
+        of one turn are one."""
+        if self._signalled is None:
+            self._signalled = self._reactor.callLater(0, self._reload_at_signal)
+
+    def _reload_at_signal(self) -> None:
+        self._signalled = None
         if self._reloading:
             self._again = True
             return
@@ -112,7 +119,7 @@ class Operations:
         self._reloading = False
         if self._again:
             self._again = False
-            self._reactor.callLater(0, self.reload_again)
+            self.reload_again()
         if not isinstance(result, Failure):
             count = len(result["changes"])
             log.info("reloaded {path}: {count} changes", path=self._path, count=count)

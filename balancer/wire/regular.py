@@ -18,7 +18,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             what = "a directory" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
-            raise OSError(f"expected a regular file, got {what}")
+            raise OSError(f"{what}, not a regular file")
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -92,7 +92,7 @@ class Site(Lent):
         self.sections_of: dict[str, Any] = {}
         self.subscribers: list[Callable[[Published], None]] = []
 
-    def pool_of(self, name: str, servers: str) -> Pool:
+    def pool_of(self, name: str, servers: Sequence[str]) -> Pool:
         """A pool of servers that are up."""
         lines = [(ServerSettings(each, place="eu" if each == "a" else ""),
                   literal(f"192.0.2.{at}", 80)) for at, each in enumerate(servers, 1)]

@@ -16,7 +16,7 @@ from balancer.dns.front import MAX_PER_SOURCE
 from balancer.dns.geo.settings import PlaceSettings, clients
 from balancer.dns.maker import DnsMaker, PlaceMaker
 from balancer.dns.responder import Responder
-from balancer.dns.service import DnsBalancer
+from balancer.dns.service import SHOWN_SERVERS, DnsBalancer
 from balancer.dns.settings import peers_line
 from balancer.interfaces import (
     HttpEndpoint,
@@ -467,6 +467,28 @@ class TellingTests(SiteTestCase):
         wild = balancer.explain({"name": "x.y.example.test.", "type": "a"})
         self.assertEqual((wild["rule"], wild["pool"]), ("the wildcard *.example.test.", "other"))
         self.assertEqual(wild["records"], ["x.y.example.test. 30 A 192.0.2.1"])
+
+    def test_many_servers(self) -> None:
+        """Thousands of names and servers do not multiply in the status: it shows some of them."""
+        self.site.pools["web"] = self.site.pool_of("web", [f"s{each}" for each in range(150)])
+        named = FakeNames(self.site.pools["web"])
+        named.named = {"s7": "www7.example.test"}
+        self.site.sections_of["subdomains:s"] = named
+        names = self.site.running().status()["names"]
+        self.assertEqual(len(names["www.example.test."]["servers"]), SHOWN_SERVERS)
+        self.assertEqual(names["www7.example.test."]["servers"], ["s7"])
+
+    def test_looks_once(self) -> None:
+        """A pool is asked once whom the last process took for up, however many names follow it."""
+        asked = []
+
+        def remembered(pool: str) -> frozenset[str]:
+            asked.append(pool)
+            return frozenset()
+
+        self.patch(self.site, "remembered", remembered)
+        self.site.running(answers="\n".join(f"n{each} pool=web" for each in range(9)))
+        self.assertEqual(asked, ["web"])
 
     def test_explain_beside(self) -> None:
         """A pool whose addresses only go beside an answer has no say in it."""

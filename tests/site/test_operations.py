@@ -137,10 +137,29 @@ class OperationsTests(ReloadTestCase):
 
         self.patch(self.site, "following", slowly)
         self.operator.reload_again()
+        self.reactor.advance(0)
         self.file.write_text(TEXT.replace("127.0.0.1:2", "127.0.0.1:2 weight=3"))
         self.operator.reload_again()
         self.settle()
         self.assertEqual(self.site.context.pool("free").server("a").weight, 3)
+
+    def test_many_signals(self) -> None:
+        """Signals that came in one turn are one reload: a storm of them holds up nobody."""
+        plans: list[Plan] = []
+        following = self.site.following
+
+        def counted(plan: Plan) -> Slices[Sequence[str]]:
+            plans.append(plan)
+            return following(plan)
+
+        self.patch(self.site, "following", counted)
+        for _ in range(100):
+            self.operator.reload_again()
+        self.settle()
+        self.assertEqual(len(plans), 1)
+        self.operator.reload_again()
+        self.settle()
+        self.assertEqual(len(plans), 2)
 
     def test_signal_that_fails(self) -> None:
         """A signal whose reload fails, or cannot begin, raises nothing."""
