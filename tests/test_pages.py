@@ -11,7 +11,7 @@ from balancer.config.slices import finish
 from balancer.dns.loading import Loader
 from balancer.dns.maker import dns, place
 from balancer.dns.names import from_text
-from balancer.dns.settings import POLICIES, WHEN_DOWN
+from balancer.dns.values import POLICIES, WHEN_DOWN
 from balancer.site.files import load
 from balancer.site.plan import BadSite, Plan, reading
 from balancer.tap import makers

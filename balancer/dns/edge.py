@@ -29,6 +29,9 @@ SETTLE_WITHIN: Final = 0.05
 """Seconds in which the events of a pool are gathered before its answers are made anew: a pool of
 thousands of servers takes 10 ms each time. All planes follow a verdict within 0.2 s."""
 
+SETTLE_AT_ONCE: Final = 0.01
+"""Seconds of one turn that looking at pools may take, and the last of them."""
+
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks for changes that are no events: checks that disagree with a verdict,
 and slow starts."""
@@ -171,11 +174,19 @@ class Edge:
             self._settling = self.context.reactor.callLater(SETTLE_WITHIN, self._settle)
 
     def _settle(self) -> None:
+        """Have zones look at the pools in which something happened; what takes long goes on in the
+        next turn, a pool of thousands of servers in one of its own."""
         self._settling = None
-        dirty, self._dirty = self._dirty, set()
-        for served in self._served:
-            for pool in dirty & served.pools.keys():
-                served.settle(pool)
+        seconds = self.context.reactor.seconds
+        enough = seconds() + SETTLE_AT_ONCE
+        while self._dirty:
+            pool = self._dirty.pop()
+            for served in self._served:
+                if pool in served.pools:
+                    served.settle(pool)
+            if seconds() > enough and self._dirty:
+                self._settling = self.context.reactor.callLater(0, self._settle)
+                return
 
     def _look(self) -> None:
         self._looking = self.context.reactor.callLater(LOOK_INTERVAL, self._look)

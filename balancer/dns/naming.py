@@ -17,10 +17,12 @@ from balancer.config.slices import Slices
 from balancer.dns.names import from_text
 from balancer.dns.pools import PoolName
 from balancer.dns.served import Served
-from balancer.dns.settings import AnswerLine, DnsSettings, zone_key
+from balancer.dns.settings import DnsSettings, zone_key
 from balancer.dns.survey import Survey
 from balancer.dns.svcb import Service
-from balancer.dns.zone import BadZone
+from balancer.dns.tree import Tree
+from balancer.dns.values import AnswerLine
+from balancer.dns.zone import clashes
 from balancer.interfaces import IContext, IEndpoints, INamedServers
 from balancer.pool.pool import Pool
 from balancer.wire.slices import in_slices
@@ -128,11 +130,19 @@ class Naming:
             yield
             if self._again or settings is not self._settings:
                 continue
-            try:
-                served.renew(served.zone.with_dynamic(names), names)
-            except BadZone as error:
-                for problem in error.problems:
-                    log.error("[dns {zone}] {problem}", zone=self._section, problem=problem)
+            names = self._fitting(names, served.zone.tree)
+            served.renew(served.zone.with_dynamic(names), names)
+
+    def _fitting(self, names: Names, tree: Tree) -> Names:
+        """Those that go with the zone's records: who gives names to servers knows none of them."""
+        found = {}
+        for key, name in names.items():
+            problems = list(clashes(tree, key, name))
+            if not problems:
+                found[key] = name
+            for problem in problems:
+                log.error("[dns {zone}] left out {problem}", zone=self._section, problem=problem)
+        return found
 
     def _made(self, result: object) -> None:
         self._renaming = None

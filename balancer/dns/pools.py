@@ -16,12 +16,12 @@ from attrs import frozen
 from balancer.dns import turns
 from balancer.dns.codes import AAAA, HTTPS, A, type_text
 from balancer.dns.geo.prefixes import Scopes, Territory
-from balancer.dns.settings import AnswerLine
 from balancer.dns.standing import Standing, ttl_within, why_not
 from balancer.dns.survey import SIZES, Survey, Target, packed
 from balancer.dns.svcb import Service, service_data
 from balancer.dns.tree import RRset
 from balancer.dns.turns import Turns
+from balancer.dns.values import MAX_ADDRESSES, AnswerLine
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 
@@ -159,10 +159,13 @@ class PoolName:
         return self._schedule(qtype, ranking)[1]
 
     def records(self, qtype: int, client: object) -> RRset | None:
-        """The RRset for `client`, an `Asker`; None: there is no such data (NODATA)."""
+        """The RRset for `client`, an `Asker`; None: there is no such data (NODATA). For nobody, as
+        in a transfer, the turns of `weighted` are all in one: a secondary takes none."""
         asker = client if isinstance(client, Asker) else ANYBODY
         targets, schedule = self._schedule(qtype, asker.ranking)
         window = [targets[at] for at in schedule.windows[asker.turn % len(schedule.windows)]]
+        if client is None and self.line.policy == "weighted":
+            window = list(targets[:MAX_ADDRESSES])
         if qtype == HTTPS:
             return self._https(window)
         if not window:

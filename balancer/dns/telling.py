@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from balancer.dns.keys import Key
 from balancer.dns.names import from_text
 from balancer.dns.notify import RESULTS, Notice, Request, read_answer, request
-from balancer.dns.settings import Secondary
+from balancer.dns.values import Secondary
 from balancer.dns.zone import Zone
 from balancer.wire.address import literal
 from balancer.wire.datagrams import ConnectedDatagrams

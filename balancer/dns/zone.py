@@ -16,7 +16,7 @@ from balancer.dns.records import Record
 from balancer.dns.search import Dynamic, Found, Ground, Search, Spot
 from balancer.dns.tree import MASK, RRset, Tree, find_type, planted, records_of
 
-__all__ = ["BadZone", "Dynamic", "Found", "RRset", "Record", "Zone", "apex", "planted"]
+__all__ = ["BadZone", "Dynamic", "Found", "RRset", "Record", "Zone", "apex", "clashes", "planted"]
 
 REFRESH: Final = 7200
 RETRY: Final = 1800
@@ -48,7 +48,7 @@ class Zone:
     def __init__(
         self, tree: Tree, dynamic: Mapping[bytes, Dynamic] = _NO_ONE, serial: int | None = None
     ) -> None:
-        problems = [text for key, each in dynamic.items() for text in _clashes(tree, key, each)]
+        problems = [text for key, each in dynamic.items() for text in clashes(tree, key, each)]
         there = tree.get(tree.origin) or ()
         soa = find_type(there, codes.SOA)
         if soa is None:
@@ -138,7 +138,7 @@ class Zone:
         yield from static
 
 
-def _clashes(tree: Tree, key: bytes, dynamic: Dynamic) -> Iterator[str]:
+def clashes(tree: Tree, key: bytes, dynamic: Dynamic) -> Iterator[str]:
     """Why the name cannot be dynamic in that zone."""
     text = names.to_text(key)
     if not names.is_within(key, tree.origin):

@@ -39,6 +39,19 @@ class Parts:
     plan: Plan
     pools: dict[str, Pool] = field(factory=dict)
     balancers: dict[str, IBalancer] = field(factory=dict)
+    _kinds: dict[str, dict[str, IBalancer]] = field(factory=dict, init=False)
+    _known: list[int] = field(factory=lambda: [0], init=False)
+
+    def of_kind(self, kind: str) -> Mapping[str, IBalancer]:
+        """The balancers of a kind by their names. Hundreds of sections may ask, so that the answer
+        is kept while none is added."""
+        if self._known[0] != len(self.balancers):
+            self._known[0] = len(self.balancers)
+            self._kinds.clear()
+            for key, each in self.balancers.items():
+                its_kind, _, name = key.partition(":")
+                self._kinds.setdefault(its_kind, {})[name] = each
+        return self._kinds.get(kind, {})
 
 
 @implementer(IContext)
@@ -78,9 +91,7 @@ class Context:
         return self._parts.balancers[key]
 
     def balancers(self, kind: str) -> Mapping[str, IBalancer]:
-        start = f"{kind}:"
-        found = self._parts.balancers.items()
-        return {key[len(start) :]: each for key, each in found if key.startswith(start)}
+        return self._parts.of_kind(kind)
 
     def pool(self, name: str) -> Pool:
         coming = None if self.coming is None else self.coming.pools.get(name)

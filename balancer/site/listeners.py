@@ -86,9 +86,12 @@ class Listeners:
         return tuple(self._tcp.values())
 
     def accept_waiting(self) -> None:
-        """Accept who is connected already: closing the listener would reset those connections."""
+        """Accept who is connected already: closing the listener would reset those connections. Take
+        the datagrams that are there as well: closing the socket would lose them."""
         for listener in self._tcp.values():
             listener.doRead()
+        for port in self._udp.values():
+            port.doRead()
 
     def close_unowned(self) -> None:
         """Close the TCP listeners that nobody accepts from, so that new clients are refused at once

@@ -18,7 +18,7 @@ from balancer.dns.geo.settings import PlaceSettings, clients
 from balancer.dns.pools import PoolName
 from balancer.dns.responder import Responder, World
 from balancer.dns.served import Served
-from balancer.dns.settings import answer_line
+from balancer.dns.values import answer_line
 from balancer.dns.zone import Zone
 from balancer.pool.pool import Pool
 from tests.dns.zones import ORIGIN, n, sound

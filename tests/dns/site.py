@@ -15,7 +15,8 @@ from balancer.dns.edge import edge_of
 from balancer.dns.front import Front
 from balancer.dns.geo.settings import PlaceSettings
 from balancer.dns.service import DnsBalancer
-from balancer.dns.settings import DnsSettings, answer_line
+from balancer.dns.settings import DnsSettings
+from balancer.dns.values import answer_line
 from balancer.interfaces import HttpEndpoint, IContext, IEndpoints, INamedServers, Published
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool

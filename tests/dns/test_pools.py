@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.codes import AAAA, HTTPS, A
 from balancer.dns.pools import MAX_SUBSTITUTES, SUBSTITUTE_WAYS, Asker, PoolName
-from balancer.dns.settings import answer_line
 from balancer.dns.survey import Survey
 from balancer.dns.svcb import Service
+from balancer.dns.values import answer_line
 from balancer.pool.pool import Pool
 from tests.dns.world import all_up, judge, pool_of
 
@@ -55,6 +55,16 @@ class PoolNameTests(SynchronousTestCase):
         self.assertLess(abs(seen["192.0.2.1",] - 6000), 200)
         self.assertLess(abs(seen["192.0.2.2",] - 3000), 200)
         self.assertLess(abs(seen["192.0.2.3",] - 1000), 200)
+
+    def test_transferred(self) -> None:
+        """A secondary gets all that `weighted` gives in turn, and of `failover` the first."""
+        pool = all_up(pool_of(SERVERS))
+        sizes = {}
+        for policy in ("weighted", "failover", "round-robin"):
+            found = self.name(f"policy={policy}", pool).records(A, None)
+            assert found is not None
+            sizes[policy] = len(found.datas)
+        self.assertEqual(sizes, {"weighted": 3, "failover": 1, "round-robin": 3})
 
     def test_failover(self) -> None:
         """The first of the file that is up, and nobody else."""

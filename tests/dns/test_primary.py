@@ -22,7 +22,8 @@ from balancer.dns.pools import PoolName
 from balancer.dns.primary import Primary, file_name
 from balancer.dns.serials import Said
 from balancer.dns.served import Served
-from balancer.dns.settings import DnsSettings, answer_line, peers_line, secondary_line
+from balancer.dns.settings import DnsSettings
+from balancer.dns.values import answer_line, peers_line, secondary_line
 from balancer.dns.zone import Zone, apex
 from balancer.wire.address import Address
 from balancer.wire.statefile import save

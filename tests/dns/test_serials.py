@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.pools import PoolName
 from balancer.dns.serials import Kept, Said, digest_of, following, is_newer, serial_of
-from balancer.dns.settings import answer_line
+from balancer.dns.values import answer_line
 from tests.dns.world import all_up, judge, pool_of
 
 UNIX = 1_700_000_000

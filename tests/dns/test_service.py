@@ -17,7 +17,7 @@ from balancer.dns.geo.settings import PlaceSettings, clients
 from balancer.dns.maker import DnsMaker, PlaceMaker
 from balancer.dns.responder import Responder
 from balancer.dns.service import SHOWN_SERVERS, DnsBalancer
-from balancer.dns.settings import peers_line
+from balancer.dns.values import peers_line
 from balancer.interfaces import (
     HttpEndpoint,
     IBalancerMaker,
@@ -259,9 +259,12 @@ class ReloadTests(SiteTestCase):
                          ["www1.example.test. 5 IN A 192.0.2.1"])
         # A name that is in answers stays what it is there.
         self.assertEqual(len(self.www()), 3)
-        named.named = {"a": "www3.example.test"}
+        # One that the zone's records have is left out alone.
+        named.named = {"a": "www3.example.test", "b": "www4.example.test"}
         named.tell()
-        self.assertEqual(addresses(self.site.ask(query(n("www1")))), ["192.0.2.1"])
+        self.assertEqual(read(self.site.ask(query(n("www1")))).rcode(), codes.NXDOMAIN)
+        self.assertEqual(addresses(self.site.ask(query(n("www4")))), ["192.0.2.2"])
+        self.assertIn("CNAME", str(records(self.site.ask(query(n("www3"))))[0]))
         named.named = {}
         named.tell()
         self.assertEqual(read(self.site.ask(query(n("www1")))).rcode(), codes.NXDOMAIN)

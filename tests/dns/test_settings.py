@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
 from balancer.config.values import NotBuilt, Unreadable
-from balancer.dns.settings import (
-    DNS,
+from balancer.dns.settings import DNS
+from balancer.dns.values import (
     AnswerLine,
     Peers,
     absolute,
