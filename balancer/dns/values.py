@@ -26,9 +26,6 @@ WHEN_DOWN = ("all", "nodata", "servfail")
 MAX_ADDRESSES = 1000
 """Addresses in one answer: 1000 of IPv6 take 28 KB, and 64 KB is the end of any DNS message."""
 
-MAX_TTL = 2**31 - 1
-"""RFC 2181 8."""
-
 _ttl = duration_within("0s", "366d")
 
 
