@@ -73,9 +73,19 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """All of them, however deep; expressions are not looked into, where nothing is imported."""
+    for statement in body:
+        yield statement
+        for part in ("body", "orelse", "finalbody"):
+            yield from statements(getattr(statement, part, []))
+        for branch in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            yield from statements(branch.body)
+
+
 def imported(name: str, tree: ast.Module, known: set[str]) -> Iterator[tuple[int, str]]:
     """The line and full name of each module that the module `name` imports."""
-    for statement in ast.walk(tree):
+    for statement in statements(tree.body):
         if isinstance(statement, ast.Import):
             for alias in statement.names:
                 yield statement.lineno, alias.name
