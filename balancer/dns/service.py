@@ -23,7 +23,7 @@ from balancer.dns.cookies import Cookies
 from balancer.dns.edge import edge_of
 from balancer.dns.geo.prefixes import Territory
 from balancer.dns.keys import Key
-from balancer.dns.loading import Loader
+from balancer.dns.loading import Loader, forgetting
 from balancer.dns.log import writer
 from balancer.dns.names import from_text, to_text
 from balancer.dns.pools import PoolName
@@ -219,7 +219,7 @@ class DnsBalancer(Service):
         self._primary.take(served, settings, prepared.written)
         if before is not prepared.zone.tree:
             # At once a million names take 0.4 s.
-            in_slices(self._context.reactor, before.forgetting())
+            in_slices(self._context.reactor, forgetting(before))
         self._edge.atlas.commit(prepared.territory)
         self._edge.join(served, ((each.host, each.port) for each in settings.listen))
         self._edge.secure(served, prepared.cookies, settings.cookie_secret_file is not None)
