@@ -94,11 +94,13 @@ class PoolName:
         self._scopes: dict[int, Scopes] = {}
         self._own_stands = False
         self._seen: object = None
+        self._revision: int | None = None
 
     def settle(self, survey: Survey | None = None) -> bool:
         """Look at the pool, or at what others saw of it; True: answers made before are outdated."""
         line = self.line
         survey = survey or self.survey()
+        self._revision = survey.revision
         self.standing = standing = survey.standing(line.when_down)
         self._own_stands = bool(self.own) and survey.stands(self.own, line.when_down)
         ttl = ttl_within(self._full_ttl, survey.turn)
@@ -112,6 +114,11 @@ class PoolName:
         self.fault, self.refuses = standing.fault, standing.refuses
         self._turns, self._scopes = {}, {}
         return True
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has seen the pool as it is."""
+        return self._revision == self.pool.revision
 
     def _found(self, survey: Survey, qtype: int) -> tuple[Target, ...]:
         if self._own_stands:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from balancer.config.slices import Slices
 from balancer.dns.figures import Figures
 from balancer.dns.keys import Key
 from balancer.dns.pools import PoolName
 from balancer.dns.ratelimit import RateLimit
 from balancer.dns.survey import Survey
 from balancer.dns.transfer import Access
-from balancer.dns.zone import Zone
+from balancer.dns.zone import NAMES_A_SLICE, Zone
 from balancer.pool.pool import Pool
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ class Served:
         self.pools = {}
         surveys: dict[Pool, Survey] = {}
         for key, name in names.items():
-            if name.pool not in surveys:
-                surveys[name.pool] = name.survey()
-            name.settle(surveys[name.pool])
+            if not name.is_settled:
+                if name.pool not in surveys:
+                    surveys[name.pool] = name.survey()
+                name.settle(surveys[name.pool])
             self.pools.setdefault(name.pool.name, []).append(key)
         for watcher in self.watchers:
             watcher.renewed()
@@ -102,3 +104,15 @@ class Served:
         if names:
             for watcher in self.watchers:
                 watcher.outdated(names)
+
+
+def settling(names: Iterable[PoolName]) -> Slices[None]:
+    """Have names look at their pools before a zone gets them, so that it costs less then."""
+    surveys: dict[Pool, Survey] = {}
+    for at, name in enumerate(names):
+        survey = surveys.get(name.pool)
+        if survey is None or survey.revision != name.pool.revision:
+            survey = surveys[name.pool] = name.survey()
+        name.settle(survey)
+        if at % NAMES_A_SLICE == 0:
+            yield

@@ -13,8 +13,9 @@ from typing import Any
 
 from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.config.slices import Slices, finish
@@ -30,11 +31,11 @@ from balancer.dns.pools import PoolName
 from balancer.dns.primary import Primary
 from balancer.dns.ratelimit import RateLimit
 from balancer.dns.serials import Written
-from balancer.dns.served import Served
+from balancer.dns.served import Served, settling
 from balancer.dns.settings import AnswerLine, DnsSettings, zone_key
 from balancer.dns.svcb import Service as HttpsService
-from balancer.dns.tree import RRset, Tree
-from balancer.dns.zone import BadZone, Zone, apex
+from balancer.dns.tree import RRset
+from balancer.dns.zone import NAMES_A_SLICE, BadZone, Zone, apex
 from balancer.interfaces import (
     IContext,
     IEndpoints,
@@ -98,6 +99,7 @@ class DnsBalancer(Service):
         self._primary: Primary | None = None
         self._served: Served | None = None
         self._told_by: list[INamedServers | IEndpoints] = []
+        self._renamed: Deferred[None] | None = None
         self._draining = False
 
     # -- settings
@@ -119,8 +121,13 @@ class DnsBalancer(Service):
         tree, fresh = yield from self._loader.loading(settings.zone, self._apex(settings, key))
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
             log.warn("[dns {zone}] zone: {problem}", zone=self.section, problem=warning)
-        names = dict(self._names(settings, key))
-        zone = self._zone(tree, names)
+        names = yield from self._naming(settings, key)
+        try:
+            zone = yield from Zone.making(tree, names)
+        except BadZone as error:
+            problems = "\n".join(f"[dns {self.section}] answers: {e}" for e in error.problems)
+            raise PrepareError(problems) from error
+        yield from settling(names.values())
         territory = yield from self._edge.atlas.preparing(
             self._context.sections("place"), self._context.geo
         )
@@ -160,6 +167,14 @@ class DnsBalancer(Service):
         contact = from_text(settings.contact) if settings.contact else from_text("hostmaster", key)
         return apex(key, servers, contact, 1, settings.ttl)
 
+    def _naming(self, settings: DnsSettings, key: bytes) -> Slices[Mapping[bytes, PoolName]]:
+        names = {}
+        for at, (name, made) in enumerate(self._names(settings, key)):
+            names[name] = made
+            if at % NAMES_A_SLICE == 0:
+                yield
+        return names
+
     def _names(self, settings: DnsSettings, key: bytes) -> Iterator[tuple[bytes, PoolName]]:
         """The names of `answers`, and those of servers that have one of their own."""
         taken = set()
@@ -197,27 +212,24 @@ class DnsBalancer(Service):
         ]
         return tuple(dict.fromkeys(found))
 
-    def _zone(self, tree: Tree, names: Mapping[bytes, PoolName]) -> Zone:
-        try:
-            return Zone(tree, names)
-        except BadZone as error:
-            problems = "\n".join(f"[dns {self.section}] answers: {e}" for e in error.problems)
-            raise PrepareError(problems) from error
-
     def take(self, prepared: Prepared) -> None:
         """Put prepared settings in force; for `Prepared.commit` alone."""
+        self._forget_renaming()
         settings = self._settings = prepared.settings
-        served = self._served
+        served, zone = self._served, prepared.zone
         if served is None:
-            served = self._served = Served(prepared.zone.origin, prepared.zone)
+            served = self._served = Served(zone.origin, zone)
+        elif self.running:
+            # That of the new content comes as soon as that is looked at.
+            zone = zone.with_serial(served.zone.serial)
         served.keys = prepared.keys
         served.territory = prepared.territory
         served.watch(_limit(settings, served.limit), self._log_line(prepared.log_file))
         before = served.zone.tree
-        served.renew(prepared.zone, prepared.names)
+        served.renew(zone, prepared.names)
         assert self._primary is not None  # made when they were prepared
         self._primary.take(served, settings, prepared.written)
-        if before is not prepared.zone.tree:
+        if before is not zone.tree:
             # At once a million names take 0.4 s.
             in_slices(self._context.reactor, forgetting(before))
         self._edge.atlas.commit(prepared.territory)
@@ -226,6 +238,9 @@ class DnsBalancer(Service):
         self._listen_to()
         if self.running and not self._draining:
             self._edge.start(served)
+        if self.running and self._told_by:
+            # They may have changed since these names were made.
+            self._others_changed()
 
     def _log_line(self, log_file: LogFile | None) -> Any:
         return None if log_file is None else writer(self.section, log_file.write, time.time)
@@ -246,16 +261,34 @@ class DnsBalancer(Service):
         self._told_by = wanted
 
     def _others_changed(self) -> None:
+        """Make the names anew, in slices: thousands may follow what changed."""
+        self._forget_renaming()
+        renaming = in_slices(self._context.reactor, self._renaming())
+        if not renaming.called:
+            self._renamed = renaming
+        renaming.addErrback(self._not_renamed)
+
+    def _forget_renaming(self) -> None:
+        renaming, self._renamed = self._renamed, None
+        if renaming is not None:
+            renaming.cancel()
+
+    def _not_renamed(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            log.failure("[dns {zone}] its names stay as they are", failure, zone=self.section)
+
+    def _renaming(self) -> Slices[None]:
         served, settings = self._served, self._settings
         assert served is not None and settings is not None
-        names = dict(self._names(settings, served.key))
+        names = yield from self._naming(settings, served.key)
         try:
-            zone = served.zone.with_dynamic(names)
+            zone = yield from Zone.making(served.zone.tree, names)
         except BadZone as error:
             for problem in error.problems:
                 log.error("[dns {zone}] {problem}", zone=self.section, problem=problem)
             return
-        served.renew(zone, names)
+        yield from settling(names.values())
+        served.renew(zone.with_serial(served.zone.serial), names)
 
     # -- life
 
@@ -284,6 +317,7 @@ class DnsBalancer(Service):
         for each in self._told_by:
             each.unchanged(self._others_changed)
         self._told_by = []
+        self._forget_renaming()
         if self._served is not None:
             self._edge.leave(self._served)
         return succeed(None) if self._primary is None else self._primary.stop()

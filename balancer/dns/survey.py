@@ -41,6 +41,7 @@ class Survey:
 
     def __init__(self, pool: Pool, remembered: frozenset[str]) -> None:
         self.pool = pool
+        self.revision = pool.revision
         self.turn = shortest_turn(pool.servers, pool.scale, pool.settings.interval)
         """Seconds until a verdict may turn, None if none is about to."""
         self._remembered = remembered
