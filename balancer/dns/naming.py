@@ -22,7 +22,7 @@ from balancer.dns.survey import Survey
 from balancer.dns.svcb import Service
 from balancer.dns.tree import Tree
 from balancer.dns.values import AnswerLine
-from balancer.dns.zone import clashes
+from balancer.dns.zone import Zone, clashes
 from balancer.interfaces import IContext, IEndpoints, INamedServers
 from balancer.pool.pool import Pool
 from balancer.wire.slices import in_slices
@@ -104,6 +104,11 @@ class Naming:
                 each.changed(self._changed)
         self._told_by = wanted
 
+    def look_again(self) -> None:
+        """Others may have changed since the names in force were made, which took some turns."""
+        if self._told_by:
+            self._changed()
+
     def leave(self) -> None:
         """Hear of nothing any more."""
         for each in self._told_by:
@@ -128,15 +133,18 @@ class Naming:
             assert settings is not None and served is not None
             names = yield from self.naming(settings)
             yield
-            if self._again or settings is not self._settings:
-                continue
-            names = self._fitting(names, served.zone.tree)
-            served.renew(served.zone.with_dynamic(names), names)
+            tree = served.zone.tree
+            names = yield from self._fitting(names, tree)
+            zone = yield from Zone.making(tree, names)
+            if not self._again and settings is self._settings and tree is served.zone.tree:
+                served.renew(zone.with_serial(served.zone.serial), names)
 
-    def _fitting(self, names: Names, tree: Tree) -> Names:
+    def _fitting(self, names: Names, tree: Tree) -> Slices[Names]:
         """Those that go with the zone's records: who gives names to servers knows none of them."""
         found = {}
-        for key, name in names.items():
+        for at, (key, name) in enumerate(names.items()):
+            if at % NAMES_A_SLICE == 0:
+                yield
             problems = list(clashes(tree, key, name))
             if not problems:
                 found[key] = name

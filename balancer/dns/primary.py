@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from balancer.config.slices import Slices, finish
 from balancer.dns.names import from_text, to_text
 from balancer.dns.serials import Kept, Said, Written, digest_of, is_newer, serial_of
 from balancer.dns.served import Served
@@ -27,12 +29,10 @@ from balancer.dns.transfer import Access
 from balancer.interfaces import IContext, Metric, Sample
 from balancer.wire import statefile
 from balancer.wire.keeping import Keeper, Write, in_a_thread
+from balancer.wire.slices import in_slices
 
 LEAST_INTERVAL: Final = 1.0
 """Seconds between two serials that come from pools: a secondary takes the whole zone each time."""
-
-NAMES_A_TURN: Final = 1000
-"""Names that follow pools, looked at in one turn for a new serial: some 20 ms."""
 
 MAX_NAME: Final = 150
 """Letters of a zone's name in that of its file: file systems take 255, and the name may have
@@ -64,10 +64,11 @@ class Primary:
         self._served: Served | None = None
         self._written = Written(None, b"")
         self._options = b""
-        self._said = Said({})
+        self._said = Said()
         self._changed: set[bytes] | None = set()
         self._numbered = 0.0
         self._call: IDelayedCall | None = None
+        self._looking: Deferred[None] | None = None
         self._running = False
 
     def _remembered(self) -> Kept | None:
@@ -110,6 +111,7 @@ class Primary:
         """Follow and tell no more; fires when what is kept is written."""
         self._running = False
         self._forget_call()
+        self._forget_look()
         self._telling.stop()
         if self._served is not None and self in self._served.watchers:
             self._served.watchers.remove(self)
@@ -135,7 +137,7 @@ class Primary:
 
     def _number_soon(self) -> None:
         """In the same turn other pools may change as well, and within a second more of them."""
-        if self._call is None and self._served is not None:
+        if self._call is None and self._looking is None and self._served is not None:
             wait = self._numbered + LEAST_INTERVAL - self._reactor.seconds()
             self._call = self._reactor.callLater(max(0.0, wait), self._number, self._served)
 
@@ -144,22 +146,45 @@ class Primary:
         if call is not None and call.active():
             call.cancel()
 
-    def _looked(self, served: Served) -> bool:
-        """Look at some of the names that may have changed; whether these were all."""
-        if self._changed is None:
-            self._said = Said({})
-            self._changed = set(served.names if served.grows else ())
-        changed = self._changed
-        part = [changed.pop() for _ in range(min(NAMES_A_TURN, len(changed)))]
-        self._said.look(served.names, part)
-        return not changed
+    def _forget_look(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
 
     def _number(self, served: Served) -> None:
-        """Give the zone the serial that goes with its content."""
+        """Give the zone the serial that goes with its content: before the site runs at once, later
+        in slices, since to look at thousands of names takes long."""
         self._forget_call()
-        if not self._looked(served):
-            self._call = self._reactor.callLater(0, self._number, served)
+        self._forget_look()
+        if not self._running:
+            finish(self._numbering(served))
             return
+        looking = in_slices(self._reactor, self._numbering(served))
+        if not looking.called:
+            self._looking = looking
+        looking.addCallbacks(self._looked, self._not_looked)
+
+    def _looked(self, _: None) -> None:
+        self._looking = None
+        if self._changed is None or self._changed:
+            self._number_soon()
+
+    def _not_looked(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self._looking = None
+            log.failure("[dns {zone}] its serial stays", failure, zone=self._section)
+
+    def _numbering(self, served: Served) -> Slices[None]:
+        said, names, changed = self._said, served.names, self._changed
+        if changed is None:
+            said, changed = Said(), set(names) if served.grows else set()
+        self._changed = set()
+        try:
+            yield from said.looking(names, changed)
+        except GeneratorExit:
+            self._changed = None  # it has seen some of them
+            raise
+        self._said = said
         digest = digest_of(self._written.digest, self._options, self._said.digest)
         serial = serial_of(self._written.own, digest, self._kept, int(time.time()))
         kept = Kept(serial, digest)

@@ -23,7 +23,7 @@ from balancer.dns.cookies import Cookies
 from balancer.dns.edge import edge_of
 from balancer.dns.geo.prefixes import Territory
 from balancer.dns.keys import Key
-from balancer.dns.loading import Loader
+from balancer.dns.loading import Loader, forgetting
 from balancer.dns.log import writer
 from balancer.dns.names import from_text, to_text
 from balancer.dns.naming import Naming
@@ -33,7 +33,7 @@ from balancer.dns.ratelimit import RateLimit
 from balancer.dns.serials import Written
 from balancer.dns.served import Served
 from balancer.dns.settings import DnsSettings, zone_key
-from balancer.dns.tree import RRset, Tree
+from balancer.dns.tree import RRset
 from balancer.dns.zone import BadZone, Zone, apex
 from balancer.interfaces import (
     IContext,
@@ -118,7 +118,11 @@ class DnsBalancer(Service):
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
             log.warn("[dns {zone}] zone: {problem}", zone=self.section, problem=warning)
         names = yield from self._naming.naming(settings)
-        zone = self._zone(tree, names)
+        try:
+            zone = yield from Zone.making(tree, names)
+        except BadZone as error:
+            problems = "\n".join(f"[dns {self.section}] answers: {e}" for e in error.problems)
+            raise PrepareError(problems) from error
         territory = yield from self._edge.atlas.preparing(
             self._context.sections("place"), self._context.geo
         )
@@ -158,36 +162,34 @@ class DnsBalancer(Service):
         contact = from_text(settings.contact) if settings.contact else from_text("hostmaster", key)
         return apex(key, servers, contact, 1, settings.ttl)
 
-    def _zone(self, tree: Tree, names: Mapping[bytes, PoolName]) -> Zone:
-        try:
-            return Zone(tree, names)
-        except BadZone as error:
-            problems = "\n".join(f"[dns {self.section}] answers: {e}" for e in error.problems)
-            raise PrepareError(problems) from error
-
     def take(self, prepared: Prepared) -> None:
         """Put prepared settings in force; for `Prepared.commit` alone."""
         settings = self._settings = prepared.settings
-        served = self._served
+        served, zone = self._served, prepared.zone
         if served is None:
-            served = self._served = Served(prepared.zone.origin, prepared.zone)
+            served = self._served = Served(zone.origin, zone)
+        elif self.running:
+            # That of the new content comes as soon as that is looked at.
+            zone = zone.with_serial(served.zone.serial)
         served.keys = prepared.keys
         served.territory = prepared.territory
         served.watch(_limit(settings, served.limit), self._log_line(prepared.log_file))
         before = served.zone.tree
         self._naming.refresh(prepared.names)
-        served.renew(prepared.zone, prepared.names)
+        served.renew(zone, prepared.names)
         assert self._primary is not None  # made when they were prepared
         self._primary.take(served, settings, prepared.written)
-        if before is not prepared.zone.tree:
+        if before is not zone.tree:
             # At once a million names take 0.4 s.
-            in_slices(self._context.reactor, before.forgetting())
+            in_slices(self._context.reactor, forgetting(before))
         self._edge.atlas.commit(prepared.territory)
         self._edge.join(served, ((each.host, each.port) for each in settings.listen))
         self._edge.secure(served, prepared.cookies, settings.cookie_secret_file is not None)
         self._naming.follow(settings, served)
         if self.running and not self._draining:
             self._edge.start(served)
+        if self.running:
+            self._naming.look_again()
 
     def _log_line(self, log_file: LogFile | None) -> Any:
         return None if log_file is None else writer(self.section, log_file.write, time.time)

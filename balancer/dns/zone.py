@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from balancer.config.slices import Slices, finish
 from balancer.dns import codes, names
 from balancer.dns.gathering import cut_above
 from balancer.dns.records import Record
@@ -17,6 +18,9 @@ from balancer.dns.search import Dynamic, Found, Ground, Search, Spot
 from balancer.dns.tree import MASK, RRset, Tree, find_type, planted, records_of
 
 __all__ = ["BadZone", "Dynamic", "Found", "RRset", "Record", "Zone", "apex", "clashes", "planted"]
+
+NAMES_A_SLICE: Final = 100
+"""Dynamic names looked at in one slice: some 1 ms."""
 
 REFRESH: Final = 7200
 RETRY: Final = 1800
@@ -48,7 +52,23 @@ class Zone:
     def __init__(
         self, tree: Tree, dynamic: Mapping[bytes, Dynamic] = _NO_ONE, serial: int | None = None
     ) -> None:
-        problems = [text for key, each in dynamic.items() for text in clashes(tree, key, each)]
+        finish(self._made_of(tree, dynamic, serial))
+
+    @classmethod
+    def making(cls, tree: Tree, dynamic: Mapping[bytes, Dynamic]) -> Slices[Zone]:
+        """The same in slices: 5000 dynamic names take 40 ms. Raises `BadZone`."""
+        zone = cls.__new__(cls)
+        yield from zone._made_of(tree, dynamic, None)
+        return zone
+
+    def _made_of(
+        self, tree: Tree, dynamic: Mapping[bytes, Dynamic], serial: int | None
+    ) -> Slices[None]:
+        problems: list[str] = []
+        for at, (key, each) in enumerate(dynamic.items()):
+            problems += clashes(tree, key, each)
+            if at % NAMES_A_SLICE == 0:
+                yield
         there = tree.get(tree.origin) or ()
         soa = find_type(there, codes.SOA)
         if soa is None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.slices import Slices, finish
-from balancer.dns.loading import BYTES_A_SLICE, Loader
+from balancer.dns.loading import BYTES_A_SLICE, Loader, forgetting
 from balancer.dns.names import from_text
 from balancer.dns.serials import Written
 from balancer.dns.tree import RRset, Tree
@@ -115,3 +116,15 @@ class FileTests(SynchronousTestCase):
             for _ in work:
                 slices += 1
         self.assertGreater(slices, 4)
+
+    def test_forgetting(self) -> None:
+        """While a tree is freed, what is new is looked through little by little."""
+        tree, _ = finish(self.loading(HEAD))
+        fresh: list[list[int]] = []
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        gc.set_threshold(10**6)  # as if nothing new were counted
+        for _ in forgetting(tree):
+            fresh += [[] for _ in range(20)]
+            self.assertLess(len(gc.get_objects(0) + gc.get_objects(1)), 5000)
+        self.assertGreater(len(fresh), 5000)
+        self.assertLess(gc.get_count()[2], 200)

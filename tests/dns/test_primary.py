@@ -14,8 +14,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.config.slices import finish
-from balancer.dns import primary, telling
+from balancer.config.slices import Slices, finish
+from balancer.dns import serials, telling
 from balancer.dns.loading import Loader
 from balancer.dns.names import from_text
 from balancer.dns.pools import PoolName
@@ -191,16 +191,18 @@ class SerialTests(PrimaryTestCase):
         self.assertEqual(self.world.reactor.getDelayedCalls(), [])
 
     def test_a_little_at_a_time(self) -> None:
-        """Thousands of names are looked at over several turns, and make one serial together."""
-        self.patch(primary, "NAMES_A_TURN", 2)
-        looked: list[int] = []
-        look = Said.look
+        """Thousands of names are looked at over several slices, and make one serial together."""
+        self.patch(serials, "NAMES_A_SLICE", 2)
+        slices: list[int] = []
+        looking = Said.looking
 
-        def spy(said: Said, names: Any, keys: Any) -> None:
-            looked.append(len(keys))
-            look(said, names, keys)
+        def spy(said: Said, names: Any, keys: Any) -> Slices[None]:
+            slices.append(0)
+            for _ in looking(said, names, keys):
+                slices[-1] += 1
+                yield
 
-        self.patch(Said, "look", spy)
+        self.patch(Said, "looking", spy)
         assert self.served is not None
         zone = self.served.zone
         line = self.settings.answers[0]
@@ -208,11 +210,9 @@ class SerialTests(PrimaryTestCase):
         self.turn(5.0)
         self.served.renew(zone.with_dynamic(names), names)
         self.world.reactor.advance(5.0)
-        self.assertEqual([each for each in looked if each], [2, 2, 1])
-        self.assertEqual(self.told(), [1, 2])
-        looked.clear()
+        self.assertEqual((slices, self.told()), ([3], [1, 2]))
         self.assertEqual(self.turn(5.0, b=False), 3)
-        self.assertEqual([each for each in looked if each], [2, 2, 1])
+        self.assertEqual(slices, [3, 3])
 
     def test_pending(self) -> None:
         """A verdict that is pending shortens a TTL, and makes no serial."""
