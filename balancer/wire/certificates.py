@@ -103,16 +103,16 @@ class Certificates:
             raise CannotLoad(broken)
         # The outer one alone makes and takes tickets, whichever certificate a session began with.
         outer = contexts[0]
-        outer.sslsocket_class = NamedSocket
-        outer.sni_callback = _chooser(self, contexts)
-        _hush_undecodable_names()
+        outer.sslsocket_class = SteppingSocket
+        if len(contexts) > 1:
+            # It costs a hundredth of a handshake.
+            outer.sni_callback = _chooser(self, contexts)
+            _hush_undecodable_names()
         return outer
 
 
-class NamedSocket(ssl.SSLSocket):
-    """A socket that remembers which server the client asked for."""
-
-    server_name: str | None = None
+class SteppingSocket(ssl.SSLSocket):
+    """A socket whose handshake is taken in steps, cheaply."""
 
     def settimeout(self, value: float | None) -> None:
         """As ever, but for free where it is so already: `ssl` sets after each step of a handshake
@@ -225,8 +225,7 @@ def _chooser(certificates: Certificates, contexts: Sequence[ssl.SSLContext]) -> 
     """What OpenSSL asks in each handshake; an exception in it would go to stderr."""
     by_address = certificates.by_address
 
-    def chosen(sock: NamedSocket, name: str | None, outer: ssl.SSLContext) -> None:
-        sock.server_name = name
+    def chosen(sock: ssl.SSLSocket, name: str | None, outer: ssl.SSLContext) -> None:
         if name is None and by_address:
             name = _local_address(sock)
         index = certificates.choose(name) if name else 0

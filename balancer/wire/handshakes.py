@@ -86,6 +86,8 @@ class Handshakes:
         self._due = 0.0
         self._steps = STEPS_A_TURN
         self._seldom = Seldom(LOG_INTERVAL)
+        # Clients speak first under TLS.
+        listener.defer(self)
 
     @property
     def in_progress(self) -> int:
@@ -115,9 +117,17 @@ class Handshakes:
         if self._call is None or now + self.timeout < self._due or self._crowded():
             self._watch()
         stream.start(self.listener.prompt)
+        if self.listener.deferred:
+            # The client's first message is here.
+            stream.shake()
+
+    def leave(self) -> None:
+        """No more handshakes begin here: the listener is another's."""
+        self.listener.defer_no_more(self)
 
     def stop(self) -> None:
         """End the handshakes in progress, and hold the listener no longer."""
+        self.leave()
         for stream in tuple(self._began):
             stream.give_up(STOPPED)
         self._forget_call()

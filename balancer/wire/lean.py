@@ -31,6 +31,9 @@ EVENTS_A_TURN = 256
 #: Seconds from one wait for events to the next that leases and keep-alives may lose.
 LONG_TURN = 0.05
 
+#: Seconds to wait for events at most; beyond it `timeout` decides (what epoll_wait(2) takes).
+LONGEST_WAIT = 1e6
+
 #: Seconds between two log lines about long turns.
 LOG_INTERVAL = 1.0
 
@@ -61,6 +64,33 @@ class LeanReactor(EPollReactor):
         self._awake_since = math.inf
         self._seldom = Seldom(LOG_INTERVAL)
         super().__init__()
+
+    def mainLoop(self) -> None:
+        """Turn until the reactor is stopped; what escapes from a turn is logged."""
+        while self._started:
+            try:
+                while self._started:
+                    self._turn()
+            except BaseException:  # noqa: BLE001  # the reactor's edge
+                _log.failure("Unexpected error in main loop")
+        _log.info("Main loop terminated.")
+
+    def _turn(self) -> None:
+        """One turn. Most have no call to make: the stock reactor calls ten functions to see it."""
+        calls = self._pendingTimedCalls
+        left = calls[0].time - monotonic() if calls else None
+        if (
+            self._newTimedCalls
+            or self.threadCallQueue
+            or self._justStopped
+            or not self.running
+            or (left is not None and not 0 < left < LONGEST_WAIT)
+        ):
+            self.runUntilCurrent()
+            left = self.timeout()
+            if not self.running:
+                left = 0
+        self.doPoll(left)
 
     def at_turn_end(self, call: Callable[[], object]) -> None:
         """See `IEndsTurns`. Costs a tenth of a delayed call."""

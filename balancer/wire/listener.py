@@ -26,8 +26,17 @@ from balancer.wire.seldom import Seldom
 
 __all__ = ["ACCEPTS_A_TURN", "BACKLOG", "CannotBind", "Listener", "bind_tcp"]
 
-#: Connections accepted in one turn: at some 30 us each this leaves room for the others.
+#: Connections accepted in one turn at most: at some 30 us each this leaves room for the others.
 ACCEPTS_A_TURN = 64
+
+#: After so many turns in a row with as many connections as were asked for, twice as many are; after
+#: one with fewer, one. To ask in vain costs 6 us (the kernel makes a file first), as much as to
+#: come back in a turn of its own. (nginx takes one a turn, or all by `multi_accept`.)
+FULL_BATCHES = 8
+
+#: How long the kernel holds back a connection whose client says nothing (see `defer`): until it has
+#: sent its SYN-ACK once more.
+SILENT_SECONDS = 1
 
 #: Seconds between two lines about a shortage.
 LOG_INTERVAL = 1.0
@@ -59,7 +68,11 @@ class Listener:
         self._accepted: Callable[[socket.socket, Any], None] | None = None
         self._started = False
         self._paused: set[Hashable] = set()
+        self._deferred: set[Hashable] = set()
         self._reading = False
+        #: How many connections are asked for in a turn.
+        self.batch = 1
+        self._full_batches = 0
         self._reserve: int | None = _reserve()
         self._seldom = Seldom(LOG_INTERVAL)
 
@@ -93,6 +106,37 @@ class Listener:
         self._paused.discard(why)
         self._update()
 
+    @property
+    def deferred(self) -> bool:
+        """Whether connections come when their clients have spoken."""
+        return bool(self._deferred)
+
+    def defer(self, why: Hashable) -> None:
+        """
+        Accept connections only when their first bytes are here, for `why` among other reasons.
+
+        For protocols in which the client speaks first: to wake twice for that is dear. The kernel
+        gives up waiting after `SILENT_SECONDS`. (Apache's default on Linux; `deferred` in nginx,
+        `defer-accept` in HAProxy.) Nothing on a unix socket and beyond Linux.
+        """
+        if self._set_deferral(SILENT_SECONDS):
+            self._deferred.add(why)
+
+    def defer_no_more(self, why: Hashable) -> None:
+        """Accept connections at once, unless there is another reason not to."""
+        self._deferred.discard(why)
+        if not self._deferred:
+            self._set_deferral(0)
+
+    def _set_deferral(self, seconds: int) -> bool:
+        if self.address.is_unix or sys.platform != "linux":
+            return False
+        try:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, seconds)
+        except OSError:
+            return False
+        return True
+
     def stop(self) -> None:
         """Close the socket: the kernel refuses what comes now, and resets what still waits."""
         self._started = False
@@ -125,14 +169,15 @@ class Listener:
         self.stop()
 
     def doRead(self) -> None:
-        """Accept until nobody waits, but not for ever."""
-        for _ in range(ACCEPTS_A_TURN):
+        """Accept as many as lately were there at once; the kernel says again if more wait."""
+        for _ in range(self.batch):
             owner = self._accepted
             if owner is None or not self._reading:
                 return
             try:
                 sock, peer = self.socket.accept()
             except BlockingIOError:
+                self.batch, self._full_batches = 1, 0
                 return
             except OSError as error:
                 if not self._survived(error):
@@ -145,6 +190,9 @@ class Listener:
             except Exception:  # noqa: BLE001  # the reactor's edge: the next connection is sound
                 # Not closed here: a stream may have it by now.
                 _log.failure("a connection to {address} failed", address=self.address)
+        self._full_batches += 1
+        if self._full_batches == FULL_BATCHES:
+            self.batch, self._full_batches = min(2 * self.batch, ACCEPTS_A_TURN), 0
 
     def _survived(self, error: OSError) -> bool:
         """Whether to accept on. Most errors belong to a connection that is gone (accept(2))."""

@@ -114,11 +114,6 @@ class Shaking(Stream):
             self.connectionLost(failure())
 
     @property
-    def server_name(self) -> str | None:
-        """Which server the client asked for, as it wrote it; at the client's side None."""
-        return getattr(self._tls, "server_name", None)
-
-    @property
     def version(self) -> str:
         """`TLSv1.3` or `TLSv1.2`."""
         return self._tls.version() or ""

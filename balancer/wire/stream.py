@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.wire.address import SocketAddress
+from balancer.wire.descriptor import Descriptor
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.reasons import ABORTED, DONE, failure
 from balancer.wire.sending import HIGH_WATER, LOW_WATER, Sender
@@ -78,6 +79,7 @@ class Stream(Sender):
 
     __slots__ = (
         "_aborted",
+        "_at_end",
         "_half_closing",
         "_linger_call",
         "_linger_left",
@@ -103,6 +105,7 @@ class Stream(Sender):
         self._read_closed = False
         self._half_closing = False
         self._aborted = False
+        self._at_end = False
         self._lingering = False
         self._linger_left = LINGER_BYTES
         self._linger_call: IDelayedCall | None = None
@@ -133,11 +136,22 @@ class Stream(Sender):
         except OSError:
             return CONNECTION_LOST
         if not data:
-            return CONNECTION_DONE
+            self._peer_ended()
+            return None
         if self._lingering:
             return self._drop(len(data))
         self.protocol.dataReceived(data)
         return None
+
+    def _peer_ended(self) -> None:
+        """What reactors do when `doRead` says CONNECTION_DONE, without the search for what that
+        means: each connection ends here."""
+        Descriptor._stop_reading(self)
+        self._at_end = True
+        self.readConnectionLost(DONE)
+        self._at_end = False
+        if self.disconnecting and not self._writing:
+            self._end()
 
     def pauseProducing(self) -> None:
         """Read no more for now."""
@@ -264,6 +278,9 @@ class Stream(Sender):
         """Something is to happen once the queue is empty. If it is, not by an event of its own: to
         be told of that costs as much as the end itself."""
         if self._out is None and self.producer is None and not self._writing:
+            if self._at_end and self.disconnecting:
+                # Nothing of the protocol's is on the stack by the time `_peer_ended` goes on.
+                return
             at_turn_end = getattr(self.reactor, "at_turn_end", None)
             if at_turn_end is not None:
                 at_turn_end(self._end)

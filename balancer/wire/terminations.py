@@ -94,7 +94,9 @@ class Terminations:
         """
         said = {id(keyring) for keyring, _ in self._open.values()}
         for listener in self._open.keys() - keyrings.keys():
-            self._closed.append(self._open.pop(listener)[1])
+            handshakes = self._open.pop(listener)[1]
+            handshakes.leave()
+            self._closed.append(handshakes)
         for listener, keyring in keyrings.items():
             if listener in self._open:
                 handshakes = self._open[listener][1]

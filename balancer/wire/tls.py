@@ -95,7 +95,8 @@ class TlsStream(Shaking):
             data, why = b"", self._why(error)
         else:
             if not data:
-                return CONNECTION_DONE
+                self._peer_ended()
+                return None
             # Of less than a record no more is there: to ask the kernel again would cost more than
             # the reactor's next turn.
             if len(data) == RECORD:

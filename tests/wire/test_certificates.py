@@ -265,7 +265,9 @@ class ContextTest(Case):
 
     def test_hush(self) -> None:
         """Only undecodable names are kept from `sys.unraisablehook`, once for all contexts."""
-        certificates = load(self.add("a.pem", "a.test"))
+        self.add("a.pem", "a.test")
+        self.add("b.pem", "b.test")
+        certificates = load(self.directory)
         told: list[object] = []
         self.patch(sys, "unraisablehook", told.append)
         certificates.context()

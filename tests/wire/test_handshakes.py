@@ -107,12 +107,11 @@ class HandshakeTest(Case):
         self.assertEqual(protocol.data, b"hello")
 
     def test_attributes(self) -> None:
-        """The stream tells what was agreed, and what the client asked for."""
+        """The stream tells what was agreed."""
         protocol, _ = self.connect(alpn=["http/1.1"])
         stream = self.stream(protocol)
         self.assertEqual(stream.negotiated, b"http/1.1")
         self.assertEqual(stream.negotiatedProtocol, b"http/1.1")
-        self.assertEqual(stream.server_name, "a.test")
         self.assertEqual(stream.version, "TLSv1.3")
         self.assertIsNone(stream.getPeerCertificate())
         self.assertFalse(stream.session_reused)
@@ -121,7 +120,6 @@ class HandshakeTest(Case):
         """A client without ALPN and SNI is served all the same."""
         protocol, _ = self.connect(name=None)
         self.assertIsNone(self.stream(protocol).negotiated)
-        self.assertIsNone(self.stream(protocol).server_name)
 
     def test_interfaces(self) -> None:
         """Stock protocols see a TLS transport."""

@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 import time
+from threading import Thread
 from typing import Any
 
 import twisted.internet
@@ -258,6 +259,67 @@ class LongTurnTests(SynchronousTestCase):
         self.assertEqual(self.reactor.long_turns, 99)
         self.assertTrue(9 <= len(self.lines()) <= 11, len(self.lines()))
         self.assertGreater(sum(event["count"] for event in self.lines()), 85)
+
+
+class MainLoopTests(SynchronousTestCase):
+    """The reactor runs as the stock one does."""
+
+    def setUp(self) -> None:
+        self.reactor = LeanReactor()
+        self.addCleanup(self.reactor.close)
+        self.happened: list[str] = []
+
+    def run_it(self) -> None:
+        """Until it is stopped."""
+        self.reactor.run(installSignalHandlers=False)
+
+    def test_calls_and_events(self) -> None:
+        """Delayed calls come when they are due, between events, and those for now at once."""
+        ours, theirs = unix_pair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        selectable = Selectable(ours)
+
+        def read() -> None:
+            ours.recv(1)
+            self.happened.append("event")
+            self.reactor.callLater(0.002, self.reactor.stop)
+            self.reactor.callLater(0, self.happened.append, "call")
+
+        selectable.on_read = read
+        self.reactor.addReader(selectable)
+        self.reactor.callLater(1e9, self.happened.append, "never")
+        self.reactor.callLater(0.001, theirs.send, b"x")
+        self.run_it()
+        self.assertEqual(self.happened, ["event", "call"])
+
+    def test_calls_from_threads(self) -> None:
+        """A call from another thread wakes the reactor, which waits for nothing else."""
+        self.reactor.callWhenRunning(
+            lambda: Thread(target=self.reactor.callFromThread, args=(self.reactor.stop,)).start()
+        )
+        self.run_it()
+        self.assertFalse(self.reactor.running)
+
+    def test_stopped_by_an_event(self) -> None:
+        """What the shutdown does is done before the loop ends."""
+        self.reactor.addSystemEventTrigger("before", "shutdown", self.happened.append, "shutdown")
+        ours, theirs = unix_pair()
+        self.addCleanup(theirs.close)
+        self.addCleanup(ours.close)
+        theirs.send(b"x")
+        selectable = Selectable(ours)
+        selectable.on_read = self.reactor.stop
+        self.reactor.addReader(selectable)
+        self.run_it()
+        self.assertEqual(self.happened, ["shutdown"])
+
+    def test_raising_turn(self) -> None:
+        """What escapes from a turn is logged, and the next one comes."""
+        turns = iter([lambda timeout: 1 / 0, lambda timeout: self.reactor.crash()])
+        self.patch(self.reactor, "doPoll", lambda timeout: next(turns)(timeout))
+        self.run_it()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class TurnEndTests(SynchronousTestCase):

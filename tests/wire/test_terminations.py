@@ -78,6 +78,15 @@ class ReloadTests(Case):
         self.assertIs(self.tls.handshakes(self.one).context, context)
         self.assertIs(self.tls.handshakes(self.two).context, context)
 
+    def test_deferred(self) -> None:
+        """Where TLS begins the client speaks first; where it ends that is not known."""
+        self.follow(self.one, self.two)
+        self.assertTrue(self.one.deferred and self.two.deferred)
+        self.follow(self.two)
+        self.assertEqual((self.one.deferred, self.two.deferred), (False, True))
+        self.tls.stop()
+        self.assertFalse(self.two.deferred)
+
     def test_ticket_keys(self) -> None:
         """After a day a reload renews the key of tickets though no file has changed."""
         self.follow(self.one)
