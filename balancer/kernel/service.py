@@ -68,7 +68,8 @@ class Refused(Exception):
         return self.failure.code
 
 
-def _opened() -> socket.socket:
+def opened() -> socket.socket:
+    """A netlink socket. Raises `Refused`."""
     try:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTE)
     except OSError as error:
@@ -84,7 +85,7 @@ class Netlink:
     """
 
     def __init__(self, sock: socket.socket | None = None) -> None:
-        self._socket = _opened() if sock is None else sock
+        self._socket = opened() if sock is None else sock
         for option in (_CAP_ACK, _EXT_ACK, _STRICT):
             with suppress(OSError):  # a kernel without it answers with fewer words
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
@@ -192,7 +193,7 @@ class Monitor:
         self._reactor = reactor
         self._heard = heard
         self._overrun = overrun
-        self._socket = _opened() if sock is None else sock
+        self._socket = opened() if sock is None else sock
         with suppress(OSError):  # needs a privilege; half of it does as well
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, MONITOR_BUFFER)
         try:

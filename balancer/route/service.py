@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from socket import socket
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -88,12 +89,15 @@ class Prepared:
 
 @implementer(IExplains, IShowsCommands)
 class Ecmp(Service):
-    """One section."""
+    """One section. `opened` opens a netlink socket."""
 
-    def __init__(self, name: str, context: IContext) -> None:
+    def __init__(
+        self, name: str, context: IContext, opened: Callable[[], socket] = kernel.opened
+    ) -> None:
         # Not Service.name: siblings of other kinds may bear the same name.
         self._section = name
         self._context = context
+        self._opened = opened
         self._settings: EcmpSettings | None = None
         self._pool: Pool | None = None
         self._installed: Installed | None = None
@@ -116,18 +120,18 @@ class Ecmp(Service):
     def prepare(self, settings: EcmpSettings) -> IPrepared:
         """See `IBalancer`. Nothing is changed in the kernel; whether we may is found out."""
         installed, monitor = self._installed, self._monitor
-        opened: list[Callable[[], None]] = []
+        fresh: list[Callable[[], None]] = []
         try:
             if installed is None or monitor is None:
-                netlink = Netlink()
-                opened.append(netlink.close)
+                netlink = Netlink(self._opened())
+                fresh.append(netlink.close)
                 installed = Installed(netlink, first_id(self._section))
-                reactor = self._context.reactor
-                monitor = Monitor(reactor, GROUPS, self._heard, self._overrun)
-                opened.append(monitor.close)
+                heard = (self._heard, self._overrun)
+                monitor = Monitor(self._context.reactor, GROUPS, *heard, self._opened())
+                fresh.append(monitor.close)
             installed.try_out()
         except Refused as error:
-            for close in opened:
+            for close in fresh:
                 close()
             raise _cannot(self._section, error) from error
         pool = self._context.pool(settings.pool)
@@ -356,7 +360,7 @@ class Ecmp(Service):
         if settings is None:
             wanted, lines = evolve(wanted, last="withdraw"), []
         try:
-            netlink = Netlink()
+            netlink = Netlink(self._opened())
             try:
                 installed = Installed(netlink, first_id(self._section))
                 return list(dry_run(installed, wanted, lines, former))

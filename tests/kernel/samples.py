@@ -18,7 +18,7 @@ RESILIENT = bytes.fromhex(
     "0100000001000000030000000000000028000c800600010080000000080002007017000008000300f4010000"
     "0c000400000000000000000008000e0000000080"
 )
-"""`ip nexthop add id 10 group 1,2/3 type resilient buckets 128 idle_timer 60 unbalanced_timer 5`."""
+"""`ip nexthop add id 10 group 1,2/3 type resilient buckets 128 idle_timer 60` and so on."""
 
 PLAIN_GONE = bytes.fromhex(
     "44000000690005000cab056b1d2c00000000c40000000000080001000b00000006000300000000001400020001"
