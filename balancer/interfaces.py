@@ -174,8 +174,34 @@ class IPreparesInSlices(IBalancer):
         """What `prepare` does, in slices of a few milliseconds; the site calls this instead."""
 
 
+@frozen
+class PlannedServer:
+    """A line of a pool's `servers` in a site file that is only looked at: `host` is an IP address,
+    a DNS name or `unix:PATH`."""
+
+    pool: str
+    name: str
+    host: str
+    weight: int
+    backup: bool
+    disabled: bool
+
+
+class IShowsCommands(IBalancer):
+    """A balancer that changes something outside of the process, as commands could do too."""
+
+    def commands(settings: Any, servers: Sequence[PlannedServer]) -> Sequence[str]:
+        """The commands that would do what putting `settings` in force will do, with `servers` in
+        its pools; what is not known of them is taken to be well. `settings` None: the section goes.
+        Changes nothing, and may be asked of a balancer that was never prepared."""
+
+
 class PrepareError(Exception):
     """A balancer cannot take on its settings: where, what was expected, what came, what to do."""
+
+
+class NoPrivilege(PrepareError):
+    """... because the process may not do what they need. `twistd lb` exits with 2 then."""
 
 
 class IBalancerMaker(IPlugin):
@@ -287,7 +313,8 @@ class IExplains(Interface):
     def explain(question: Mapping[str, str]) -> Mapping[str, Any]:
         """
         For http, `question` has `method`, `url` and `from` (an address); for tcp and udp, `from`
-        (ADDRESS:PORT); for dns, `name`, `type` and `from` (an address); for subdomains nothing. The
+        (ADDRESS:PORT); for dns, `name`, `type` and `from` (an address); for subdomains and ecmp
+        nothing. The
         answer, ready for JSON: `rule` (which one matched), `pool`, `candidates` (each `server`,
         `usable`, `why`), `chosen` (a server's name, or None), or `answer` where the balancer
         answers by itself; for dns also `records` (texts), `ttl`, `scope` and `place`, for
@@ -304,7 +331,8 @@ class IOperator(Interface):
         """`problems` of the site file at `path`, by line, and whether it is `ok`."""
 
     def plan(path: str) -> Deferred[Mapping[str, Any]]:
-        """`changes` that a reload of the file at `path` would make, and `problems`."""
+        """`changes` that a reload of the file at `path` would make, `commands` that would do the
+        same to the kernel, and `problems`."""
 
     def reload() -> Deferred[Mapping[str, Any]]:
         """Put the site file in force: `changes` that were made, and `problems`."""

@@ -19,7 +19,7 @@ from twisted.python import usage
 
 from balancer import plugins
 from balancer.config.schema import Problem
-from balancer.interfaces import PrepareError
+from balancer.interfaces import NoPrivilege, PrepareError
 from balancer.site.files import load
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
@@ -110,7 +110,8 @@ def makeService(options: Options) -> SiteService:
     except CannotBind as cannot:
         _leave(EXIT_CANNOT_BIND, f"{options.plan.path}: {cannot}")
     except PrepareError as error:
-        _leave(EXIT_BAD_SITE, *(f"{options.plan.path}: {line}" for line in str(error).split("\n")))
+        code = EXIT_CANNOT_BIND if isinstance(error, NoPrivilege) else EXIT_BAD_SITE
+        _leave(code, *(f"{options.plan.path}: {line}" for line in str(error).split("\n")))
     live.callWhenRunning(Signals(live, site).install)
     _spare_turns()
     return site

@@ -17,7 +17,7 @@ from balancer.site.plan import BadSite, Plan, reading
 from balancer.tap import makers
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 
-PAGES = ("README.md", "docs/dns.md", "docs/subdomains.md")
+PAGES = ("README.md", "docs/dns.md", "docs/ecmp.md", "docs/subdomains.md")
 
 EDGE_KINDS = {"http", "tcp", "udp", "dns", "place", "subdomains"}
 """What an edge has; `demo` is for trying things out."""

@@ -15,7 +15,7 @@ from balancer.interfaces import IBalancerMaker, ICheckMaker
 from balancer.plugins import Found, LazyBalancerMaker, LazyCheckMaker, Unloadable, find
 from balancer.site.sections import Nothing
 
-OWN_KINDS = {"http", "tcp", "udp", "subdomains", "demo"}
+OWN_KINDS = {"http", "tcp", "udp", "subdomains", "ecmp", "demo"}
 OWN_CHECKS = {"tcp", "udp", "exec", "http", "https"}
 
 THIRD_PARTY = """

@@ -28,6 +28,7 @@ ASKED_FOR: Mapping[str, tuple[str, ...]] = {
     "udp": ("from",),
     "dns": ("type", "from"),
     "subdomains": (),
+    "ecmp": (),
 }
 """What a question must have, by kind."""
 

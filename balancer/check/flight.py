@@ -97,11 +97,12 @@ def target_of(address: Address, port: int | None) -> Address:
     """
     Where to probe a server at `address` when the check has a port of its own.
 
-    Raises `CheckFailed` where there is none: port 0 is a name that did not resolve yet.
+    Raises `CheckFailed` where there is none: port 0 is a server without a port, and with it the
+    wildcard address is a name that did not resolve yet.
     """
     if address.is_unix:
         return address
-    if not address.port:
+    if not address.port and (port is None or address.is_wildcard):
         raise CheckFailed("its name does not resolve")
     if port is None or port == address.port:
         return address

@@ -91,7 +91,7 @@ def parser() -> _Parser:
 
 def _add_explain(explain: _Parser, anywhere: _Parser) -> None:
     kinds = explain.add_subparsers(
-        dest="kind", metavar="http|tcp|udp|dns|subdomains", required=True, parser_class=_Parser
+        dest="kind", metavar="http|tcp|udp|dns|subdomains|ecmp", required=True, parser_class=_Parser
     )
     http = kinds.add_parser("http", parents=[anywhere], help="a request", allow_abbrev=False)
     http.add_argument("method", metavar="METHOD")
@@ -107,10 +107,9 @@ def _add_explain(explain: _Parser, anywhere: _Parser) -> None:
     dns.add_argument("name", metavar="NAME")
     dns.add_argument("type", metavar="TYPE", type=_record_type)
     dns.add_argument("--from", dest="source", metavar="IP", default=THIS_MACHINE)
-    named = kinds.add_parser(
-        "subdomains", parents=[anywhere], help="the servers' own names", allow_abbrev=False
-    )
-    named.add_argument("name", metavar="NAME")
+    for kind, help in (("subdomains", "the servers' own names"), ("ecmp", "the next hops")):
+        named = kinds.add_parser(kind, parents=[anywhere], help=help, allow_abbrev=False)
+        named.add_argument("name", metavar="NAME")
 
 
 def _weight(text: str) -> int:
@@ -173,7 +172,7 @@ def request(found: argparse.Namespace) -> dict[str, Any]:
         verb["since"] = found.since or 0
         verb["follow"] = found.follow
     elif found.verb == "explain":
-        question = {} if found.kind == "subdomains" else {"from": found.source}
+        question = {} if found.kind in ("subdomains", "ecmp") else {"from": found.source}
         if found.kind == "http":
             question = {"method": found.method, "url": found.url, **question}
         elif found.kind == "dns":

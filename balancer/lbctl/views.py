@@ -51,7 +51,9 @@ def _check(request: Mapping[str, Any], result: Mapping[str, Any], width: int) ->
 
 def _plan(request: Mapping[str, Any], result: Mapping[str, Any], width: int) -> list[str]:
     changes = [plain(each) for each in result.get("changes") or ()]
-    return [*problems(result), *(changes or ["no changes"])]
+    commands = [plain(each) for each in result.get("commands") or ()]
+    told = ["", "the same by hand:", *commands] if commands else []
+    return [*problems(result), *(changes or ["no changes"]), *told]
 
 
 def _reload(request: Mapping[str, Any], result: Mapping[str, Any], width: int) -> list[str]:

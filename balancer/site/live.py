@@ -29,6 +29,7 @@ from balancer.interfaces import (
     IPrepared,
     IPreparedFromFiles,
     IPreparesInSlices,
+    NoPrivilege,
     PrepareError,
 )
 from balancer.pool.events import Moved
@@ -136,6 +137,8 @@ class Change:
     _prepared: list[IPrepared] = field(factory=list, init=False)
     _problems: list[str] = field(factory=list, init=False)
     """What `PrepareError`s said: all of it is told at once."""
+    _only_privileges: bool = field(default=True, init=False)
+    """Whether each of them was a `NoPrivilege`."""
     read_again: list[str] = field(factory=list, init=False)
     """What balancers found different in files."""
     _named: dict[str, list[Named]] = field(factory=dict, init=False)
@@ -178,9 +181,14 @@ class Change:
                 if IPreparedFromFiles.providedBy(prepared):
                     self.read_again += prepared.changes()
             except PrepareError as error:
-                self._problems.append(str(error))
+                self._wrong(error)
         if self._problems:
-            raise PrepareError("\n".join(self._problems))
+            kind = NoPrivilege if self._only_privileges else PrepareError
+            raise kind("\n".join(self._problems))
+
+    def _wrong(self, error: PrepareError) -> None:
+        self._problems.append(str(error))
+        self._only_privileges = self._only_privileges and isinstance(error, NoPrivilege)
 
     def _make(self, each: BalancerPlan) -> IBalancer:
         live = self.live
@@ -198,7 +206,7 @@ class Change:
         try:
             trust = self.live.trusts.context(plan)
         except PrepareError as error:
-            self._problems.append(str(error))
+            self._wrong(error)
         lines = yield from configuring(plan, self.live.names.address, trust)
         yield
         pool = build_pool(plan, lines.servers, now) if present is None else present

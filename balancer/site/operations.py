@@ -19,13 +19,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.config.slices import Slices
-from balancer.interfaces import IExplains, IOperator, NotDone, PrepareError
+from balancer.interfaces import IExplains, IOperator, IShowsCommands, NotDone, PrepareError
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.site import diff
 from balancer.site.files import loading
-from balancer.site.plan import BadSite, Plan
+from balancer.site.plan import BadSite, Plan, planned
 from balancer.wire.bind import CannotBind
 from balancer.wire.slices import in_slices
 
@@ -72,7 +72,9 @@ class Operations:
     def _planning(self, path: str) -> Slices[Mapping[str, Any]]:
         plan = yield from self._sound(path)
         changes = yield from self._changes(plan)
-        return {"changes": changes, "problems": [str(each) for each in plan.warnings]}
+        commands = yield from self._commands(plan)
+        problems = [str(each) for each in plan.warnings]
+        return {"changes": changes, "commands": commands, "problems": problems}
 
     def reload(self) -> Deferred[Mapping[str, Any]]:
         if self._reloading:
@@ -152,6 +154,25 @@ class Operations:
     def _changes(self, plan: Plan) -> Slices[list[str]]:
         found = yield from diff.changing(self._site.plan, plan)
         return [change.text() for change in found]
+
+    def _commands(self, plan: Plan) -> Slices[list[str]]:
+        """What a reload would do outside of the process, as commands."""
+        live = self._site.live
+        found: list[str] = []
+        gone = live.balancers.keys() - {each.key for each in plan.balancers}
+        for key in sorted(gone):
+            yield
+            removed: Any = live.balancers[key]
+            if IShowsCommands.providedBy(removed):
+                found += removed.commands(None, ())
+        for each in plan.balancers:
+            yield
+            balancer: Any = live.balancers.get(each.key)
+            if balancer is None:
+                balancer = live.makers.balancers[each.kind].make(each.name, self._site.context)
+            if IShowsCommands.providedBy(balancer):
+                found += balancer.commands(each.settings, planned(plan, each))
+        return found
 
     # -- servers
 

@@ -27,7 +27,7 @@ from balancer.config.schema import (
 )
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Misspelt, NotBuilt, Unreadable, one_of
-from balancer.interfaces import IBalancerMaker, ICheck, ICheckMaker, IContext
+from balancer.interfaces import IBalancerMaker, ICheck, ICheckMaker, IContext, PlannedServer
 from balancer.site.order import Circle, arranged
 from balancer.site.sections import LATER, POOL, SITE, CheckLine, Nothing, PoolSection, SiteSettings
 
@@ -102,6 +102,18 @@ class Plan:
         """The balancers, each after those that it names."""
         by_key = {each.key: each for each in self.balancers}
         return tuple(by_key[key] for key in arranged({k: by_key[k].needs for k in by_key}))
+
+
+def planned(plan: Plan, balancer: BalancerPlan) -> list[PlannedServer]:
+    """The servers of the balancer's pools, as the site file has them."""
+    return [
+        PlannedServer(
+            pool.name, line.name, line.endpoint.host, line.weight, line.backup, line.disabled
+        )
+        for pool in plan.pools
+        if pool.name in balancer.pools
+        for line in pool.settings.servers
+    ]
 
 
 class BadSite(Exception):

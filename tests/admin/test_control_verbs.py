@@ -66,6 +66,7 @@ class Verbs(SynchronousTestCase):
         self.ask("explain", kind="tcp", name="echo", question={"from": "[::1]:9"})
         self.ask("explain", kind="dns", name="www.x.test", question={"type": "A"})
         self.ask("explain", kind="subdomains", name="www", question={})
+        self.ask("explain", kind="ecmp", name="out", question={})
         self.assertEqual(
             self.operator.asked,
             [
@@ -74,6 +75,7 @@ class Verbs(SynchronousTestCase):
                 ("explain", "tcp", "echo", {"from": "[::1]:9"}),
                 ("explain", "dns", "www.x.test", {"type": "A", "from": "127.0.0.1"}),
                 ("explain", "subdomains", "www", {}),
+                ("explain", "ecmp", "out", {}),
             ],
         )
 

@@ -25,6 +25,11 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(target_of(address, 444), secured(literal("192.0.2.1", 444), trust))
         self.assertIs(target_of(address, None), address)
 
+    def test_portless(self) -> None:
+        """A server without a port is probed at the check's."""
+        self.assertEqual(target_of(literal("192.0.2.1", 0), 81), literal("192.0.2.1", 81))
+        self.assertEqual(target_of(literal("2001:db8::1", 0), 81), literal("2001:db8::1", 81))
+
     def test_unresolved(self) -> None:
         """A name that does not resolve has no place to be probed at, with TLS or without."""
         place = literal("0.0.0.0", 0)

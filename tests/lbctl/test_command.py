@@ -72,6 +72,9 @@ class Requests(Command):
                 "verb": "explain", "kind": "dns", "name": "www.x.test",
                 "question": {"type": "AAAA", "from": "127.0.0.1"},
             },
+            "explain ecmp out": {
+                "verb": "explain", "kind": "ecmp", "name": "out", "question": {},
+            },
             "explain subdomains www": {
                 "verb": "explain", "kind": "subdomains", "name": "www", "question": {},
             },

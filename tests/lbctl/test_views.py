@@ -109,6 +109,8 @@ class Views(SynchronousTestCase):
         changes = ["+ server web/c 127.0.0.1:9003", "~ pool web: retries 2 -> 3"]
         self.assertEqual(self.lines("plan", {"changes": changes}), "\n".join(changes) + "\n")
         self.assertEqual(self.lines("plan", {"changes": []}), "no changes\n")
+        self.assertEqual(self.lines("plan", {"changes": [], "commands": ["ip nexthop del id 1"]}),
+                         "no changes\n\nthe same by hand:\nip nexthop del id 1\n")
         self.assertEqual(self.lines("reload", {"changes": changes[:1]}),
                          changes[0] + "\nreloaded: 1 change\n")
         self.assertEqual(self.lines("reload", {"changes": []}), "no changes\n")

@@ -262,7 +262,7 @@ class Unsound(SynchronousTestCase):
 
     def test_kind_of_a_later_version(self) -> None:
         """A kind of the contract that is not built says so."""
-        self.assertEqual(self.told("[ecmp x]\n"), ["s.ini:1: [ecmp x]: not in this version"])
+        self.assertEqual(self.told("[policy x]\n"), ["s.ini:1: [policy x]: not in this version"])
 
     def test_all_at_once(self) -> None:
         """Every error comes at once, in the order of lines."""

@@ -1,0 +1,1 @@
+"""Next hops of a prefix that follow the verdicts of a pool."""

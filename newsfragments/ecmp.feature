@@ -1,0 +1,1 @@
+`[ecmp NAME]` keeps a route in the Linux kernel whose next hops are the servers of a pool: a server that goes down leaves it at once, flows on the others stay where they are (resilient groups), and the route survives restarts of the balancer and others who remove it.
