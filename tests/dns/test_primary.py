@@ -210,9 +210,9 @@ class SerialTests(PrimaryTestCase):
         self.turn(5.0)
         self.served.renew(zone.with_dynamic(names), names)
         self.world.reactor.advance(5.0)
-        self.assertEqual((slices, self.told()), ([3], [1, 2]))
+        self.assertEqual(([each for each in slices if each], self.told()), ([3], [1, 2]))
         self.assertEqual(self.turn(5.0, b=False), 3)
-        self.assertEqual(slices, [3, 3])
+        self.assertEqual([each for each in slices if each], [3, 3])
 
     def test_pending(self) -> None:
         """A verdict that is pending shortens a TTL, and makes no serial."""
