@@ -48,11 +48,11 @@ def ask(address: str, count: int) -> None:
     chosen = selectors.DefaultSelector()
     answers: dict[int, str | None] = {}
     for port in range(FIRST_SOURCE, FIRST_SOURCE + count):
-        sock = socket.socket(family(address), socket.SOCK_DGRAM)
-        sock.bind(("", port))
-        sock.sendto(b"who", (address, PORT))
+        flow = socket.socket(family(address), socket.SOCK_DGRAM)
+        flow.bind(("", port))
+        flow.sendto(b"who", (address, PORT))
         answers[port] = None
-        chosen.register(sock, selectors.EVENT_READ, port)
+        chosen.register(flow, selectors.EVENT_READ, port)
     deadline = time.monotonic() + PATIENCE
     while None in answers.values() and time.monotonic() < deadline:
         for key, _ in chosen.select(0.05):
