@@ -27,6 +27,7 @@ from balancer.interfaces import (
     IPrepared,
     ISite,
     Metric,
+    NoPrivilege,
     PrepareError,
     Sample,
 )
@@ -66,7 +67,8 @@ class Gate(Service):
 
     def prepare(self, settings: GateSettings) -> IPrepared:
         if settings.fault is not None:
-            raise PrepareError(settings.fault)
+            kind = NoPrivilege if settings.fault == "privilege" else PrepareError
+            raise kind(settings.fault)
         self.done.append(f"prepare {self.name}")
         return GatePrepared(self)
 
@@ -182,6 +184,15 @@ class SiteTests(SynchronousTestCase):
         text = TEXT + "fault = broken\n"
         self.assertRaises(PrepareError, self.site, text)
         self.assertEqual(self.maker.done, ["prepare one", "abandon one"])
+
+    def test_lacking_privileges(self) -> None:
+        """Only when nothing but privileges lacks is that said as such; all is told in any case."""
+        both = TEXT.replace("[gate two]", "fault = privilege\n[gate two]")
+        error = self.assertRaises(NoPrivilege, self.site, both + "fault = privilege\n")
+        self.assertEqual(str(error), "privilege\nprivilege")
+        error = self.assertRaises(PrepareError, self.site, both + "fault = broken\n")
+        self.assertNotIsInstance(error, NoPrivilege)
+        self.assertEqual(str(error), "privilege\nbroken")
 
     def test_starts_nothing_before_its_time(self) -> None:
         """Balancers start with the site, not before."""
