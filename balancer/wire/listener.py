@@ -29,10 +29,9 @@ __all__ = ["ACCEPTS_A_TURN", "BACKLOG", "CannotBind", "Listener", "bind_tcp"]
 #: Connections accepted in one turn at most: at some 30 us each this leaves room for the others.
 ACCEPTS_A_TURN = 64
 
-#: After so many turns in a row with as many connections as were asked for, twice as many are; after
-#: one with fewer, one. To ask in vain costs 6 us (the kernel makes a file first), as much as to
-#: come back in a turn of its own. (nginx takes one a turn, or all by `multi_accept`.)
-FULL_BATCHES = 8
+#: And of those whose first bytes are here (see `defer`), which the owner answers at once: to find
+#: that no other waits costs 6 us (the kernel makes a file first), as much as another turn.
+DEFERRED_A_TURN = 1
 
 #: How long the kernel holds back a connection whose client says nothing (see `defer`): until it has
 #: sent its SYN-ACK once more.
@@ -70,9 +69,6 @@ class Listener:
         self._paused: set[Hashable] = set()
         self._deferred: set[Hashable] = set()
         self._reading = False
-        #: How many connections are asked for in a turn.
-        self.batch = 1
-        self._full_batches = 0
         self._reserve: int | None = _reserve()
         self._seldom = Seldom(LOG_INTERVAL)
 
@@ -169,15 +165,14 @@ class Listener:
         self.stop()
 
     def doRead(self) -> None:
-        """Accept as many as lately were there at once; the kernel says again if more wait."""
-        for _ in range(self.batch):
+        """Accept until nobody waits, but not for ever."""
+        for _ in range(DEFERRED_A_TURN if self._deferred else ACCEPTS_A_TURN):
             owner = self._accepted
             if owner is None or not self._reading:
                 return
             try:
                 sock, peer = self.socket.accept()
             except BlockingIOError:
-                self.batch, self._full_batches = 1, 0
                 return
             except OSError as error:
                 if not self._survived(error):
@@ -190,9 +185,6 @@ class Listener:
             except Exception:  # noqa: BLE001  # the reactor's edge: the next connection is sound
                 # Not closed here: a stream may have it by now.
                 _log.failure("a connection to {address} failed", address=self.address)
-        self._full_batches += 1
-        if self._full_batches == FULL_BATCHES:
-            self.batch, self._full_batches = min(2 * self.batch, ACCEPTS_A_TURN), 0
 
     def _survived(self, error: OSError) -> bool:
         """Whether to accept on. Most errors belong to a connection that is gone (accept(2))."""

@@ -18,7 +18,7 @@ from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
 from balancer.wire.address import Address, literal
-from balancer.wire.listener import ACCEPTS_A_TURN, FULL_BATCHES, CannotBind, Listener, bind_tcp
+from balancer.wire.listener import ACCEPTS_A_TURN, CannotBind, Listener, bind_tcp
 from balancer.wire.stock import serve
 from tests.wire.reactors import Recorder, StillReactor, drain
 
@@ -83,30 +83,26 @@ class ListenerTests(Case):
         nodelay = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         self.assertEqual(self.listener.prompt, bool(nodelay))
 
-    def accepts(self) -> int:
-        """How many connections the listener accepts in one turn."""
-        before = len(self.sockets)
-        self.listener.doRead()
-        return len(self.sockets) - before
-
     def test_batches(self) -> None:
-        """A storm is accepted in ever larger batches, and single ones one by one."""
+        """Many are accepted in a turn, and no more than leaves room for others."""
         self.own()
-        for _ in range(3 * FULL_BATCHES + 1):
+        for _ in range(ACCEPTS_A_TURN + 6):
             self.client()
-        self.assertEqual([self.accepts() for _ in range(FULL_BATCHES)], [1] * FULL_BATCHES)
-        self.assertEqual([self.accepts() for _ in range(FULL_BATCHES)], [2] * FULL_BATCHES)
-        self.assertEqual(self.accepts(), 1)
-        for _ in range(2):
-            self.client()
-        self.assertEqual([self.accepts(), self.accepts()], [1, 1])
+        self.reactor.turn()
+        self.assertEqual(len(self.sockets), ACCEPTS_A_TURN)
+        self.reactor.turn()
+        self.assertEqual(len(self.sockets), ACCEPTS_A_TURN + 6)
 
-    def test_largest_batch(self) -> None:
-        """No more are accepted in a turn than leave room for others."""
-        self.listener.socket = Endless(self.listener.socket)  # type: ignore[assignment]  # accepts like one
+    def test_deferred_batches(self) -> None:
+        """Those that have spoken are accepted one by one: each is work for its owner at once."""
         self.own()
-        counts = [self.accepts() for _ in range(8 * FULL_BATCHES)]
-        self.assertEqual(max(counts), ACCEPTS_A_TURN)
+        self.listener.defer("why")
+        for _ in range(2):
+            self.client().sendall(b"hello")
+        self.reactor.turn()
+        self.assertEqual(len(self.sockets), 1)
+        self.reactor.turn()
+        self.assertEqual(len(self.sockets), 2)
 
     def deferral(self) -> int:
         """What the kernel was told."""
@@ -173,7 +169,6 @@ class ListenerTests(Case):
             self.listener.pause()
 
         self.listener.accepted = accepted
-        self.listener.batch = 2
         self.client()
         self.client()
         self.reactor.turn()
@@ -192,7 +187,6 @@ class ListenerTests(Case):
             others.append(sock)
 
         self.listener.accepted = first
-        self.listener.batch = 2
         self.client()
         self.client()
         self.reactor.turn()
@@ -207,7 +201,7 @@ class ListenerTests(Case):
         self.listener.accepted = bang
         self.client()
         self.client()
-        self.reactor.turn(2)
+        self.reactor.turn()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
         self.assertIn(self.listener, self.reactor.readers)
 
@@ -236,7 +230,7 @@ class ShortageTests(Case):
             refused, accepted = self.client(), self.client()
             self.codes.append(code)
             before = len(os.listdir("/proc/self/fd"))
-            self.reactor.turn(2)
+            self.reactor.turn()
             self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
             self.assertEqual(refused.recv(1), b"")
             self.sockets.pop().sendall(b"x")
@@ -256,24 +250,9 @@ class ShortageTests(Case):
         """A connection that was gone before it was accepted costs the others nothing."""
         self.client()
         self.codes += [errno.ECONNABORTED, errno.EPROTO, errno.EPERM]
-        self.reactor.turn(4)
+        self.reactor.turn()
         self.assertEqual(len(self.sockets), 1)
         self.assertEqual(self.listener.refused_total, 0)
-
-
-class Endless:
-    """A listening socket in whose backlog there is always another connection."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-
-    def accept(self) -> Any:
-        ours, theirs = socket.socketpair()
-        theirs.close()
-        return ours, ("192.0.2.1", 1)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.sock, name)
 
 
 class Failing:
