@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, frozen
 from twisted.application.service import MultiService
@@ -54,6 +54,10 @@ from balancer.wire import room
 from balancer.wire.bind import CannotBind
 
 log = Logger()
+
+
+EVENTS_A_SLICE: Final = 20
+"""Events of a reload told in one slice: each takes some 0.3 ms, with its line in the log."""
 
 
 @frozen
@@ -230,7 +234,7 @@ class Change:
         """
         for change in self._pools.values():
             yield
-            self._commit_pool(change)
+            yield from self._commit_pool(change)
         for change in self._pools.values():
             yield
             gather(named(change.plan, change.lines, change.pool), self._named)
@@ -266,7 +270,7 @@ class Change:
         live.names.follow(self._named)
         live.plan = self.plan
 
-    def _commit_pool(self, change: PoolChange) -> None:
+    def _commit_pool(self, change: PoolChange) -> Slices[None]:
         context = self.live.context
         now = context.reactor.seconds()
         name, pool = change.plan.name, change.pool
@@ -274,8 +278,10 @@ class Change:
         events = pool.reconfigure(pool_settings(change.plan), change.lines.servers, now)
         if change.check is None:
             events = [*events, *pool.trust_all(now, down_too=True)]
-        if events:
-            context.publish(pool, events)
+        # Each goes to all subscribers and to the log: thousands at once take seconds.
+        for at in range(0, len(events), EVENTS_A_SLICE):
+            context.publish(pool, events[at : at + EVENTS_A_SLICE])
+            yield
         self._commit_check(name, change)
 
     def _commit_check(self, name: str, change: PoolChange) -> None:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 MAX_WEIGHT = 256
 
+MOST_LOGGED = 100
+"""Changes of one reload in the log: 10,000 would hold up all others for half a second."""
+
 MOST_NAME = 255
 """Characters of a domain name that a message repeats: no name has more (RFC 1035 2.3.4)."""
 
@@ -125,8 +128,10 @@ class Operations:
         if not isinstance(result, Failure):
             count = len(result["changes"])
             log.info("reloaded {path}: {count} changes", path=self._path, count=count)
-            for change in result["changes"]:
+            for change in result["changes"][:MOST_LOGGED]:
                 log.info("{change}", change=change)
+            if count > MOST_LOGGED:
+                log.info("and {more} more", more=count - MOST_LOGGED)
             return result
         if result.check(NotDone) is not None:
             error = result.value

@@ -146,6 +146,11 @@ class ReloadTests(LiveTestCase):
     def test_bad_file(self) -> None:
         """A file with errors, or with an address that is taken, leaves everything as it was."""
         process = self.begin()
+
+        def idle() -> bool:
+            return not any(each.get("connections") for each in self.status()["balancers"].values())
+
+        wait_until("who asked whether it is there has gone", idle)
         before = self.status()["balancers"]
         with socket.create_server((LOOPBACK, self.other)):
             taken = f"[http more]\nlisten = {LOOPBACK}:{self.other}\npool = web\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from balancer.config.slices import Slices
@@ -142,6 +143,19 @@ class OperationsTests(ReloadTestCase):
         self.operator.reload_again()
         self.settle()
         self.assertEqual(self.site.context.pool("free").server("a").weight, 3)
+
+    def test_many_changes(self) -> None:
+        """A reload of thousands of changes logs some of them, and how many more there are."""
+        lines: list[Any] = []
+        observer: Any = lines.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        more = "".join(f"\n    n{at} 127.0.0.1:{at}" for at in range(100, 300))
+        self.file.write_text(TEXT.replace("127.0.0.1:2", "127.0.0.1:2" + more))
+        done = self.successResultOf(self.operator.reload())
+        self.assertEqual(len(done["changes"]), 200)
+        self.assertEqual(len([each for each in lines if "change" in each]), 100)
+        self.assertIn(100, [each.get("more") for each in lines])
 
     def test_many_signals(self) -> None:
         """Signals that came in one turn are one reload: a storm of them holds up nobody."""

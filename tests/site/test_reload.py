@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.interfaces import PrepareError
+from balancer.interfaces import PrepareError, Published
 from balancer.site.diff import changes, refused
 from balancer.site.plan import Makers, Plan, read
 from balancer.site.service import SiteService
@@ -54,6 +54,18 @@ class FollowTests(ReloadTestCase):
         self.assertIs(self.site.context.pool("free"), pool)
         self.assertIs(pool.server("a"), server)
         self.assertEqual((server.weight, server.requests_total), (3, 7))
+
+    def test_many_servers(self) -> None:
+        """What happens to a pool's servers is told little by little, and all of it."""
+        told: list[Published] = []
+        self.site.context.subscribe(told.append)
+        more = "".join(f"\n    n{at} 127.0.0.1:{at}" for at in range(100, 400))
+        change = self.site.following(self.plan(TEXT.replace("127.0.0.1:2", "127.0.0.1:2" + more)))
+        most, before = 0, 0
+        for _ in change:
+            most, before = max(most, len(told) - before), len(told)
+        self.assertLessEqual(most, 20)
+        self.assertGreaterEqual(len(told), 300)
 
     def test_balancers_stay(self) -> None:
         """A balancer that is in both plans is prepared again, and not started again."""
