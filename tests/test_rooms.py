@@ -52,6 +52,10 @@ GLUE_MODULES = {
     "balancer.dns.primary",
     "balancer.dns.secrets",
     "balancer.dns.telling",
+    "balancer.route.anycast.program",
+    "balancer.route.anycast.shim",
+    "balancer.route.anycast.station",
+    "balancer.route.anycast.vips",
 }
 
 # A core gets bytes and `now`, and asks nobody.
@@ -224,7 +228,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_kinds_only_through_plugins(self) -> None:
         """Nobody imports a kind's module: plugins finds it by name on first use."""
-        kinds = {"http", "relay", "dns", "subdomains", "demo"}
+        kinds = {"http", "relay", "dns", "subdomains", "route", "demo"}
         wrong = [f"{name}:{line} imports {target}" for name, line, target in self.arrows()
                  if is_ours(target) and room_of(target) in kinds - {room_of(name)}]
         self.assertEqual(wrong, [])
