@@ -53,6 +53,7 @@ GLUE_MODULES = {
     "balancer.dns.secrets",
     "balancer.dns.telling",
     "balancer.route.anycast.program",
+    "balancer.route.anycast.reach",
     "balancer.route.anycast.shim",
     "balancer.route.anycast.station",
     "balancer.route.anycast.vips",

@@ -441,7 +441,6 @@ LATER = tuple(
     Section(kind=kind, settings=Nothing, help=text, later=True)
     for kind, text in (
         ("ecmp", "Equal-cost next hops."),
-        ("anycast", "Prefixes that are announced while they are served."),
         ("policy", "Rules that several sections share."),
     )
 )

@@ -15,6 +15,7 @@ udp = LazyBalancerMaker("balancer.relay.maker.udp", kind="udp")
 dns = LazyBalancerMaker("balancer.dns.maker.dns", kind="dns")
 place = LazyBalancerMaker("balancer.dns.maker.place", kind="place")
 subdomains = LazyBalancerMaker("balancer.subdomains.maker.maker", kind="subdomains")
+anycast = LazyBalancerMaker("balancer.route.anycast.maker.maker", kind="anycast")
 demo = LazyBalancerMaker("balancer.demo.maker.maker", kind="demo")
 
 check_tcp = LazyCheckMaker("balancer.check.makers.tcp", name="tcp")

@@ -92,6 +92,8 @@ def _neighbor(peer: Peer) -> str:
         # Base64 has no character that needs quoting there.
         options.append(("md5-base64", "true"))
         options.append(("md5-password", f'"{base64.b64encode(peer.password).decode()}"'))
+    elif line.password_file:
+        options.append(("# md5-password", f"as in {line.password_file}"))
     if line.multihop:
         options.append(("outgoing-ttl", line.multihop))
     if line.ttl_security:
