@@ -167,6 +167,15 @@ class IEndpoints(IBalancer):
         """Call it no more; harmless if it is not called."""
 
 
+class IWithdraws(IBalancer):
+    """A balancer that has brought traffic here from afar, and sends it elsewhere before others
+    drain."""
+
+    def withdraw() -> Deferred[None]:
+        """Have traffic go elsewhere; fires when none is asked for any more. It bounds itself. The
+        site calls this before it drains anybody; calling it again gives the same."""
+
+
 class IPreparesInSlices(IBalancer):
     """A balancer whose `prepare` may take longer than a few milliseconds."""
 
@@ -271,6 +280,11 @@ class IContext(Interface):
 
     def balancers(kind: str) -> Mapping[str, IBalancer]:
         """All balancers of that kind by their names, in the order of the site file."""
+
+    def healthy(key: str) -> bool:
+        """Whether the balancer of that key can do its work: it is in force and needs no pool, or
+        one of its pools has a server that is known to be up and may get work. KeyError if there is
+        none. Events tell when to ask again."""
 
     def remembered(pool_name: str) -> frozenset[str]:
         """The names of the pool's servers that were up when the last process ended, at the address

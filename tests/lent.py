@@ -27,6 +27,10 @@ class Lent:
         """None."""
         return {}
 
+    def healthy(self, key: str) -> bool:
+        """All are."""
+        return True
+
     def remembered(self, pool_name: str) -> frozenset[str]:
         """Nobody."""
         return frozenset()

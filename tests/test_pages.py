@@ -17,9 +17,9 @@ from balancer.site.plan import BadSite, Plan, reading
 from balancer.tap import makers
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 
-PAGES = ("README.md", "docs/dns.md", "docs/ecmp.md", "docs/subdomains.md")
+PAGES = ("README.md", "docs/anycast.md", "docs/dns.md", "docs/ecmp.md", "docs/subdomains.md")
 
-EDGE_KINDS = {"http", "tcp", "udp", "dns", "place", "subdomains"}
+EDGE_KINDS = {"http", "tcp", "udp", "dns", "place", "subdomains", "anycast"}
 """What an edge has; `demo` is for trying things out."""
 
 

@@ -56,6 +56,11 @@ GLUE_MODULES = {
     "balancer.route.notices",
     "balancer.route.telling",
     "balancer.route.wanting",
+    "balancer.route.anycast.program",
+    "balancer.route.anycast.reach",
+    "balancer.route.anycast.shim",
+    "balancer.route.anycast.station",
+    "balancer.route.anycast.vips",
 }
 
 # A core gets bytes and `now`, and asks nobody.

@@ -1,1 +1,1 @@
-"""Next hops of a prefix that follow the verdicts of a pool."""
+"""Routes in the kernel and in other people's routers that follow a pool's verdicts."""

@@ -97,6 +97,9 @@ class Context:
         coming = None if self.coming is None else self.coming.pools.get(name)
         return self.registry.pools[name] if coming is None else coming
 
+    def healthy(self, key: str) -> bool:
+        return self.registry.proven(key)
+
     def remembered(self, pool_name: str) -> frozenset[str]:
         return self.memory.remembered(self.pool(pool_name))
 

@@ -38,6 +38,10 @@ TCP unless it says so."""
 WITHOUT_PORTS = frozenset(("dns", "ecmp"))
 """Kinds that tell clients where servers are, and leave the port to them."""
 
+WATCHING = frozenset(("anycast",))
+"""Kinds that only want to know whether a pool has servers up: they ask nothing of these, unless
+nobody else uses the pool."""
+
 SHARING = frozenset(("dns",))
 """The kinds whose sections may share a listener among themselves."""
 
@@ -431,6 +435,9 @@ class _Draft:
             for reference in self._references(section):
                 if reference.kind == "pool":
                     users[reference.name].add(section.kind)
+        for kinds in users.values():
+            if kinds - WATCHING:
+                kinds -= WATCHING
         return users
 
 

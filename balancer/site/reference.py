@@ -11,7 +11,9 @@ from balancer import plugins
 from balancer.config.reference import Chapter, markdown
 from balancer.site.plan import Makers
 
-OWN_KINDS = ("http", "tcp", "udp", "dns", "place", "subdomains", "ecmp", "demo")
+OWN_KINDS = (
+    "http", "tcp", "udp", "dns", "place", "subdomains", "ecmp", "anycast", "demo",
+)
 OWN_CHECKS = ("tcp", "http", "https", "dns", "udp", "exec")
 
 _NONE = "No check: the servers are taken to be up."

@@ -47,6 +47,15 @@ class Registry:
         used = self.uses[name]
         return not used or any(self.pools[each].available for each in used)
 
+    def proven(self, key: str) -> bool:
+        """As `health` of a balancer, but a server that no check has seen yet proves nothing."""
+        used = self.uses[key]
+        return not used or any(
+            server.usable and server.verdict == "up"
+            for each in used
+            for server in self.pools[each].servers
+        )
+
     def healthy(self) -> bool:
         """Whether every balancer is healthy."""
         return all(self.health(name) for name in self.uses)

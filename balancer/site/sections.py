@@ -440,7 +440,6 @@ POOL = Section(
 LATER = tuple(
     Section(kind=kind, settings=Nothing, help=text, later=True)
     for kind, text in (
-        ("anycast", "Prefixes that are announced while they are served."),
         ("policy", "Rules that several sections share."),
     )
 )

@@ -11,13 +11,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from balancer.admin.control_verbs import Desk
 from balancer.config.slices import Slices, finish
-from balancer.interfaces import ISite, Metric, PrepareError, Published, Snapshot
+from balancer.interfaces import (
+    IBalancer,
+    ISite,
+    IWithdraws,
+    Metric,
+    PrepareError,
+    Published,
+    Snapshot,
+)
 from balancer.pool.pool import Pool
 from balancer.site import status
 from balancer.site.context import Context, name_of
@@ -120,11 +129,30 @@ class SiteService(MultiService):
         if self._draining is None:
             timeout = self.plan.site.drain_timeout
             log.info("draining for at most {timeout} s", timeout=timeout)
-            self.context.listeners.accept_waiting()
-            everybody = {**self.live.balancers, **self.live.leaving}
-            self._draining = drained(self._reactor, everybody, timeout)
-            self.context.listeners.close_unowned()
+            withdrawals = [
+                each.withdraw().addErrback(_not_withdrawn, key)
+                for key, each in self._everybody().items()
+                if IWithdraws.providedBy(each)
+            ]
+            if withdrawals:
+                # Routers send new work until they know better: it is accepted meanwhile.
+                last: Deferred[None] = Deferred()
+                self._draining = last
+                DeferredList(withdrawals).addCallback(
+                    lambda _: self._drain(timeout).chainDeferred(last)
+                )
+            else:
+                self._draining = self._drain(timeout)
         return self._draining
+
+    def _everybody(self) -> Mapping[str, IBalancer]:
+        return {**self.live.balancers, **self.live.leaving}
+
+    def _drain(self, timeout: float) -> Deferred[None]:
+        self.context.listeners.accept_waiting()
+        draining = drained(self._reactor, self._everybody(), timeout)
+        self.context.listeners.close_unowned()
+        return draining
 
     def leave(self) -> None:
         """Drain, then stop the reactor; called again, stop it at once."""
@@ -204,6 +232,10 @@ class SiteService(MultiService):
 
     def metrics(self) -> Iterable[Metric]:
         return status.metrics(self)
+
+
+def _not_withdrawn(failure: Failure, key: str) -> None:
+    log.failure("{balancer} could not be withdrawn", failure=failure, balancer=key)
 
 
 def _log_event(published: Published) -> None:

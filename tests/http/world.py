@@ -294,6 +294,10 @@ class FakeContext(Lent):
         """A pool by name."""
         return self.pools[name]
 
+    def healthy(self, key: str) -> bool:
+        """All are."""
+        return True
+
     def remembered(self, pool_name: str) -> frozenset[str]:
         """Nothing is."""
         return frozenset()

@@ -273,6 +273,9 @@ class Site(Lent):
     def pool(self, name: str) -> Pool:
         return self.pools[name]
 
+    def healthy(self, key: str) -> bool:
+        return True
+
     def remembered(self, pool_name: str) -> frozenset[str]:
         return frozenset()
 

@@ -67,7 +67,7 @@ class WordCheck:
 
 
 MAKERS = Makers(
-    {kind: GateMaker(kind) for kind in ("gate", "dns", "udp")},
+    {kind: GateMaker(kind) for kind in ("gate", "dns", "udp", "anycast")},
     {"tcp": WordCheck()},
     {"kind bad": "does not import from bad.maker: ImportError: no rope", "check http": "no rope"},
 )
@@ -125,6 +125,18 @@ class Sound(SynchronousTestCase):
         self.assertEqual(plan(text.replace(":1\n", ":1\ncheck = none\n")).warnings, ())
         both = plan(text + "[gate too]\nlisten = 127.0.0.1:81\npool = app\n")
         self.assertIsNotNone(both.pools[0].check)
+
+    def test_watched(self) -> None:
+        """Who only watches a pool asks nothing of its servers: they are as the others need them,
+        and checked by tcp where there are no others."""
+        watching = "[anycast far]\nlisten = 127.0.0.1:82\npool = app\n"
+        made = plan(SOUND.replace("gate", "udp") + watching)
+        self.assertIsNone(made.pools[0].check)
+        self.assertEqual(1, len(made.warnings))
+        portless = SOUND.replace("gate", "dns").replace("127.0.0.1:1\n", "127.0.0.1\n")
+        self.assertIsNone(plan(portless + watching).pools[0].check)
+        self.assertIsNotNone(plan(SOUND.replace("gate", "anycast")).pools[0].check)
+        self.assertEqual((), plan(SOUND.replace("gate", "anycast")).warnings)
 
     def test_tls_for_datagrams(self) -> None:
         """Servers with TLS are not for a kind that has none."""

@@ -58,6 +58,19 @@ class Health(SynchronousTestCase):
     def test_unknown_name(self) -> None:
         """A name that nobody has is a KeyError."""
         self.assertRaises(KeyError, self.registry.health, "http:none")
+        self.assertRaises(KeyError, self.registry.proven, "http:none")
+
+    def test_proven(self) -> None:
+        """A server that no check has seen yet is enough for health, and proves nothing."""
+        new = Pool(PoolSettings("one"), [(ServerSettings("a"), None)], 0.0, Random(1))
+        self.registry.know({"one": new}, {"tcp:y": ("one",), "demo:z": ()})
+        self.assertEqual((True, False), (self.registry.health("tcp:y"),
+                                         self.registry.proven("tcp:y")))
+        new.record(new.servers[0], True, "", 1.0)
+        self.assertTrue(self.registry.proven("tcp:y"))
+        self.assertTrue(self.registry.proven("demo:z"))
+        new.drain(new.servers[0])
+        self.assertFalse(self.registry.proven("tcp:y"))
 
 
 class Events(SynchronousTestCase):

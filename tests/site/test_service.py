@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.testing import MemoryReactorClock
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 from zope.interface.verify import verifyObject
 
 from balancer.config.schema import Reference, Section, option
@@ -26,6 +26,7 @@ from balancer.interfaces import (
     IContext,
     IPrepared,
     ISite,
+    IWithdraws,
     Metric,
     NoPrivilege,
     PrepareError,
@@ -215,6 +216,33 @@ class SiteTests(SynchronousTestCase):
         self.successResultOf(drained)
         self.successResultOf(site.stopService())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_withdraws_before_it_drains(self) -> None:
+        """Who withdraws does so before anybody drains; one that fails to does not hold the rest."""
+        site = self.site()
+        withdrawn: list[Deferred[None]] = []
+
+        def withdraw() -> Deferred[None]:
+            withdrawn.append(Deferred())
+            return withdrawn[-1]
+
+        for gate in self.maker.made.values():
+            gate.withdraw = withdraw  # type: ignore[attr-defined]
+            alsoProvides(gate, IWithdraws)
+        drained = site.drain()
+        self.assertTrue(site.draining)
+        self.assertNotIn("drain one", self.maker.done)
+        withdrawn[0].callback(None)
+        self.assertNotIn("drain one", self.maker.done)
+        withdrawn[1].errback(RuntimeError("no route"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(["drain one", "drain two"], self.maker.done[-2:])
+        self.assertNoResult(drained)
+        for gate in self.maker.made.values():
+            gate.drained.callback(None)
+        self.successResultOf(drained)
+        self.assertIs(drained, site.drain())
+        self.assertEqual(2, len(withdrawn))
 
     def test_drain_is_bounded(self) -> None:
         """A drain that takes longer than drain-timeout is over then."""

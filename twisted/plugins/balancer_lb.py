@@ -16,6 +16,7 @@ dns = LazyBalancerMaker("balancer.dns.maker.dns", kind="dns")
 place = LazyBalancerMaker("balancer.dns.maker.place", kind="place")
 subdomains = LazyBalancerMaker("balancer.subdomains.maker.maker", kind="subdomains")
 ecmp = LazyBalancerMaker("balancer.route.maker.maker", kind="ecmp")
+anycast = LazyBalancerMaker("balancer.route.anycast.maker.maker", kind="anycast")
 demo = LazyBalancerMaker("balancer.demo.maker.maker", kind="demo")
 
 check_tcp = LazyCheckMaker("balancer.check.makers.tcp", name="tcp")

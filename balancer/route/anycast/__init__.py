@@ -1,0 +1,1 @@
+"""Prefixes that are announced by BGP while they are served, through ExaBGP."""

@@ -1,0 +1,457 @@
+"""
+`[anycast NAME]` at work: follows what `when` names, and has its prefixes announced meanwhile.
+
+Knows the site's seams. When is `announcer`'s business, how is `station`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from balancer.config.values import Network
+from balancer.interfaces import (
+    IContext,
+    IPrepared,
+    IWithdraws,
+    Metric,
+    PrepareError,
+    Published,
+    Sample,
+)
+from balancer.route.anycast.announcer import PLACING, STATES, UP, Announcer, Timing
+from balancer.route.anycast.configuration import MAX_PASSWORD
+from balancer.route.anycast.frames import Key
+from balancer.route.anycast.lines import Route
+from balancer.route.anycast.settings import AnycastSettings
+from balancer.route.anycast.station import Station, station_of
+from balancer.route.anycast.vips import Run, Vips, ip_batch
+from balancer.route.anycast.when import why_not
+from balancer.wire import statefile
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at health, besides those that events cause."""
+
+ACKNOWLEDGED_WITHIN: Final = 5.0
+"""Seconds that a withdrawal is waited for when the balancer leaves; it takes milliseconds."""
+
+STOP_WITHIN: Final = 1.0
+"""Seconds for each step of the last one: the withdrawal, and the removal of addresses."""
+
+SETTLED_AFTER: Final = 1.0
+"""Seconds from that until others drain: ExaBGP has queued the withdrawal, and routers take their
+time to obey and to pass it on."""
+
+MAX_FILE: Final = 4096
+"""Bytes of a password's file."""
+
+log = Logger()
+
+
+@implementer(IPrepared)
+@frozen
+class Prepared:
+    """Settings, the passwords of their neighbors, and where they announce."""
+
+    balancer: Anycast
+    settings: AnycastSettings
+    passwords: Mapping[str, bytes]
+    station: Station
+
+    def commit(self) -> None:
+        """Put them in force."""
+        self.balancer.take(self)
+
+    def abandon(self) -> None:
+        """Close what only they would have used."""
+        self.station.close_unused()
+
+
+@implementer(IWithdraws)
+class Anycast(Service):
+    """One section. `run` runs `ip`; `stations` gives the station of a name."""
+
+    settings: AnycastSettings
+
+    def __init__(
+        self,
+        name: str,
+        context: IContext,
+        run: Run | None = None,
+        stations: Callable[[IContext, str], Station] = station_of,
+    ) -> None:
+        self._stations = stations
+        # Not Service.name: siblings of other kinds may bear the same name.
+        self._section = name
+        self._context = context
+        self._reactor: Any = context.reactor
+        self._run = run or ip_batch(context.reactor)
+        self._announcer = Announcer(Timing(0.0, 0.0, None))
+        self._station: Station | None = None
+        self._vips: Vips | None = None
+        self.passwords: Mapping[str, bytes] = {}
+        self._calls: dict[str, IDelayedCall] = {}
+        self._event = 0
+        self._withdrawing: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._since = 0.0
+        self._was_up = self._settling = False
+
+    # -- the site's life
+
+    def prepare(self, settings: AnycastSettings) -> IPrepared:
+        """See `IBalancer`."""
+        title = f"[anycast {self._section}]"
+        for each in settings.conditions:
+            if each.kind != "pool":
+                try:
+                    self._context.balancer(each.key)
+                except KeyError:
+                    msg = f"{title} when: expected a balancer or a pool, got {each.key!r}"
+                    raise PrepareError(msg) from None
+        passwords = {
+            line.address: _password(title, line.password_file)
+            for line in settings.neighbors
+            if line.password_file
+        }
+        external = settings.exabgp == "external"
+        station = self._stations(self._context, self._section if external else "")
+        station.open()
+        return Prepared(self, settings, passwords, station)
+
+    def take(self, prepared: Prepared) -> None:
+        """Put prepared settings in force; for `Prepared.commit` alone."""
+        before = self._station
+        if before is None:
+            self._context.subscribe(self._happened)
+        elif before is not prepared.station:
+            before.leave(self)
+        old = getattr(self, "settings", None)
+        self.settings, self.passwords = prepared.settings, prepared.passwords
+        self._station = prepared.station
+        settings = self.settings
+        self._announcer.timing = Timing(
+            settings.hold_down, settings.drain_wait, settings.damping
+        )
+        if old is None or old.vip_device != settings.vip_device:
+            self._forget_vips()
+            if settings.vip_device is not None:
+                self._vips = Vips(self._reactor, settings.vip_device, self._run, self._placed)
+        self._station.join(self)
+        if self.running:
+            self._station.start()
+            self._look()
+            self._apply()
+
+    def startService(self) -> None:
+        """Begin to follow health."""
+        super().startService()
+        assert self._station is not None
+        self._station.start()
+        if self.settings.exabgp == "external":
+            log.info(
+                "anycast {name}: ExaBGP needs this in its configuration, and exabgp.api.ack=true "
+                "in its environment:\n{text}",
+                name=self._section, text=self._station.configuration(),
+            )
+        self._look()
+
+    def withdraw(self) -> Deferred[None]:
+        """See `IWithdraws`."""
+        if self._withdrawing is None:
+            self._withdrawing = Deferred()
+            if not self.running:
+                self._withdrawing.callback(None)
+                return succeed(None)
+            self._was_up = self._announcer.announced
+            seconds = self.settings.drain_wait if self._was_up else 0.0
+            self._later("withdrawn", seconds + ACKNOWLEDGED_WITHIN, self._unacknowledged)
+            self._moved(self._announcer.drain(self._now()))
+            self._settle()
+        if self._withdrawing.called:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def drain(self) -> Deferred[None]:
+        """See `IBalancer`: what is to drain here is the routers' traffic."""
+        return self.withdraw()
+
+    def stopService(self) -> Deferred[None]:
+        """Withdraw, if that was not done, and remove the addresses."""
+        super().stopService()
+        self._context.unsubscribe(self._happened)
+        self._announcer.leave(self._now())
+        station = self._station
+        if station is None:
+            return succeed(None)
+        if self._withdrawing is None or not self._withdrawing.called:
+            station.renew()
+        for call in self._calls.values():
+            if call.active():
+                call.cancel()
+        keys = self._keys()
+        gone = self._within(STOP_WITHIN, lambda: station.clear_of(keys))
+        gone.addCallback(lambda _: self._forget_vips())
+        return gone.addCallback(lambda _: station.leave(self))
+
+    def _within(self, seconds: float, true: Callable[[], bool]) -> Deferred[None]:
+        """Fires when that is true, or not to be waited for any longer."""
+        done: Deferred[None] = Deferred()
+        end = self._now() + seconds
+
+        def look() -> None:
+            if true() or self._now() >= end:
+                done.callback(None)
+            else:
+                self._reactor.callLater(0.01, look)
+
+        look()
+        return done
+
+    def _forget_vips(self) -> Deferred[None]:
+        vips, self._vips = self._vips, None
+        if vips is None:
+            return succeed(None)
+        vips.changed = lambda why: None
+        vips.want(())
+        return self._within(STOP_WITHIN, lambda: vips.idle)
+
+    # -- health
+
+    def _now(self) -> float:
+        return float(self._reactor.seconds())
+
+    def _later(self, what: str, seconds: float, call: Any) -> None:
+        before = self._calls.pop(what, None)
+        if before is not None and before.active():
+            before.cancel()
+        self._calls[what] = self._reactor.callLater(seconds, call)
+
+    def _happened(self, published: Published) -> None:
+        self._event = published.id
+        # Thousands of servers may change in one turn: they are looked at once, after it.
+        call = self._calls.get("look")
+        if self.running and (call is None or not call.active() or call.getTime() > self._now()):
+            self._later("look", 0.0, self._look)
+
+    def _look(self) -> None:
+        self._later("look", LOOK_EVERY, self._look)
+        why = why_not(self.settings.conditions, self._usable, self._context.healthy)
+        self._moved(self._announcer.judge(why, self._now()))
+
+    def _usable(self, pool: str) -> int:
+        servers = self._context.pool(pool).servers
+        return sum(1 for each in servers if each.usable and each.verdict == "up")
+
+    def _due(self) -> None:
+        self._moved(self._announcer.tick(self._now()))
+
+    def lapsed(self, now: float) -> None:
+        """See `station.Member`."""
+        self._moved(self._announcer.lapsed(now), told=False)
+
+    # -- what comes of it
+
+    def _moved(self, moved: bool, told: bool = True) -> None:
+        announcer = self._announcer
+        if announcer.until is not None:
+            self._later("due", max(0.0, announcer.until - self._now()), self._due)
+        if not moved:
+            return
+        self._since = self._now()
+        log.info(
+            "anycast {name} is {state}{why} (after event {event})",
+            name=self._section, state=announcer.state, event=self._event,
+            why=f": {announcer.reason}" if announcer.reason else "",
+        )
+        self._apply(told)
+
+    def _apply(self, told: bool = True) -> None:
+        """Have addresses and routes as the announcer wants them: addresses first, and last."""
+        if told and self._station is not None:
+            self._station.renew()
+        self._settle()
+
+    def _place(self) -> None:
+        """Have addresses in place for what is to be announced, and for what still may be."""
+        vips, station = self._vips, self._station
+        assert station is not None
+        if vips is not None:
+            wanted = set(self.settings.prefixes) if self._announcer.placed else set()
+            wanted.update(
+                each
+                for each in vips.wanted
+                # Connections in progress need them until all of the site has drained.
+                if self._withdrawing is not None or station.may_have(str(each))
+            )
+            vips.want(wanted)
+        if self._announcer.state == PLACING and self._in_place(self.settings.prefixes):
+            self._moved(self._announcer.placing("", self._now()))
+
+    def _in_place(self, prefixes: Iterable[Network]) -> bool:
+        return self._vips is None or self._vips.there.issuperset(prefixes)
+
+    def _placed(self, why: str) -> None:
+        """Addresses have come, or cannot."""
+        station = self._station
+        if self._announcer.placed:
+            self._moved(self._announcer.placing(why, self._now()))
+        if station is not None:
+            station.renew()
+
+    def routes(self) -> Mapping[Key, Route]:
+        """See `station.Member`."""
+        if not self._announcer.announced:
+            return {}
+        there = None if self._vips is None else {str(each) for each in self._vips.there}
+        routes = self.settings.routes(self._announcer.state)
+        return {key: each for key, each in routes.items() if there is None or key[1] in there}
+
+    def _keys(self) -> Mapping[Key, Route]:
+        return self.settings.routes(UP)
+
+    def reported(self) -> None:
+        """See `station.Member`."""
+        self._settle()
+
+    def _settle(self) -> None:
+        """What waits for a withdrawal goes on when it is acknowledged."""
+        station = self._station
+        assert station is not None
+        self._place()
+        if self._withdrawing is None or self._settling or self._announcer.announced:
+            return
+        if station.clear_of(self._keys()):
+            self._settling = True
+            self._later("withdrawn", SETTLED_AFTER if self._was_up else 0.0, self._withdrawn)
+
+    def _withdrawn(self) -> None:
+        if self._withdrawing is None or self._withdrawing.called:
+            return
+        self._withdrawing.callback(None)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def _unacknowledged(self) -> None:
+        if self._withdrawing is not None and not self._withdrawing.called:
+            log.error("anycast {name}: no helper says that it is withdrawn", name=self._section)
+            self._announcer.leave(self._now())
+            self._withdrawn()
+
+    # -- what it tells
+
+    def status(self) -> Mapping[str, Any]:
+        """See `IBalancer`."""
+        announcer, station, settings = self._announcer, self._station, self.settings
+        assert station is not None
+        now = self._now()
+        announced = set(station.report.announced)
+        return {
+            "kind": "anycast",
+            "state": announcer.state,
+            "reason": announcer.reason,
+            "for": round(now - self._since, 1),
+            "announced_in": None
+            if announcer.until is None or announcer.announced
+            else round(max(0.0, announcer.until - now), 1),
+            "damped": announcer.damped,
+            "withdrawals_total": announcer.withdrawals,
+            "event": self._event,
+            "when": [str(each) for each in settings.conditions],
+            "prefixes": [str(each) for each in settings.prefixes],
+            "lease": settings.lease,
+            "vip_device": settings.vip_device,
+            "vip_fault": "" if self._vips is None else self._vips.fault,
+            "exabgp": station.status(),
+            "neighbors": {
+                line.address: {
+                    "as": line.asn,
+                    **self._session(line.address),
+                    "routes": sum(1 for key in self._keys() if key in announced
+                                  and key[0] == line.address),
+                }
+                for line in settings.neighbors
+            },
+        }
+
+    def _session(self, address: str) -> Mapping[str, Any]:
+        assert self._station is not None
+        session = self._station.sessions.get(address)
+        if session is None:
+            unreachable = address in self._station.unreachable
+            last = "no route to it" if unreachable else ""
+            return {"established": False, "state": "unknown", "last_error": last}
+        return {
+            "established": session.state == "up",
+            "state": session.state,
+            "last_error": session.reason,
+        }
+
+    def metrics(self) -> Sequence[Metric]:
+        """See `IBalancer`."""
+        assert self._station is not None
+        labels = {"balancer": self._section}
+        announced = set(self._station.report.announced)
+        ours = [key for key in self._keys() if key in announced]
+        states = tuple(
+            Sample({**labels, "state": each}, float(each == self._announcer.state))
+            for each in STATES
+        )
+        up, routes = [], []
+        for line in self.settings.neighbors:
+            of = {**labels, "neighbor": line.address}
+            session = self._station.sessions.get(line.address)
+            up.append(Sample(of, float(session is not None and session.state == "up")))
+            routes.append(Sample(of, float(sum(1 for key in ours if key[0] == line.address))))
+        program = self._station.program
+        starts = 0 if program is None else program.starts
+        counted = float(self._announcer.withdrawals)
+        return [
+            Metric("balancer_anycast_state", "1 for the state that it is in.", "gauge", states),
+            Metric(
+                "balancer_anycast_neighbor_up",
+                "Whether the session with the neighbor is established: 1 or 0.",
+                "gauge", tuple(up),
+            ),
+            Metric(
+                "balancer_anycast_routes",
+                "Routes that ExaBGP has acknowledged for the neighbor.",
+                "gauge", tuple(routes),
+            ),
+            Metric(
+                "balancer_anycast_withdrawals",
+                "How often the prefixes were withdrawn by the fault of what they stand for.",
+                "counter", (Sample(labels, counted),),
+            ),
+            Metric(
+                "balancer_anycast_exabgp_starts",
+                "How often ExaBGP was started.",
+                "counter", (Sample(labels, float(starts)),),
+            ),
+        ]
+
+
+def _password(title: str, path: str) -> bytes:
+    """The password in a file, without the line's end. Raises `PrepareError`."""
+    where = f"{title} neighbors: password-file={path}"
+    try:
+        data = statefile.load(path, MAX_FILE)
+    except OSError as error:
+        raise PrepareError(f"{where}: {error.strerror or error}") from error
+    if data is None:
+        raise PrepareError(f"{where}: expected a file with the password, got none")
+    password = data.rstrip(b"\r\n")
+    if not 0 < len(password) <= MAX_PASSWORD or b"\n" in password or b"\0" in password:
+        msg = f"{where}: expected one line of 1 to {MAX_PASSWORD} bytes, got {len(password)} bytes"
+        raise PrepareError(msg)
+    return password

@@ -1,0 +1,1 @@
+`[anycast NAME]` announces prefixes by BGP, through ExaBGP 4.2 or 5.0, while what `when` names is healthy: hold-down, damping, a lease that withdraws when the balancer is killed or hangs, graceful restart, draining by MED, communities and prepends, and the addresses themselves. SIGTERM and `lbctl drain site` withdraw first.

@@ -1,0 +1,1 @@
+"""Tests of `balancer.route.anycast`."""
