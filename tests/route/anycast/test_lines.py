@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -111,6 +111,7 @@ class ReadingTests(SynchronousTestCase):
                      '{"type": "state", "neighbor": {"address": {"peer": "x"}, "state": "up"}}'):
             self.assertEqual(Other(), read(line), line[:60])
 
+    @settings(deadline=None, database=None, max_examples=20)
     @given(some.text(max_size=80))
     def test_anything(self, text: str) -> None:
         """Nothing that comes makes it raise."""

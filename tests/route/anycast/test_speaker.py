@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -431,6 +431,7 @@ EVENTS = some.lists(
 class AnyOrderTests(SynchronousTestCase):
     """Whatever happens, in whatever order."""
 
+    @settings(deadline=None, database=None, max_examples=20)
     @given(EVENTS)
     def test_converges(self, events: list[tuple[str, object]]) -> None:
         """There is never more than one command in flight, and when all is answered ExaBGP has what
