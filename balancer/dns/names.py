@@ -39,7 +39,10 @@ def from_text(text: str, origin: bytes = ROOT) -> bytes:
         return origin
     if text == ".":
         return ROOT
-    labels, absolute = _labels(text)
+    try:
+        labels, absolute = _labels(text)
+    except UnicodeEncodeError:
+        raise BadName("a name without halves of characters (lone surrogates)") from None
     wire = b"".join(bytes((len(label),)) + label for label in labels)
     wire += ROOT if absolute else origin
     if len(wire) > MAX_NAME:

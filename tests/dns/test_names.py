@@ -34,7 +34,7 @@ class NameTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Empty labels, labels over 63 and names over 255 bytes, and broken escapes are refused."""
-        for text in ("", "..", "a..b", ".a", "a" * 64, "\\300", "\\", "a\\"):
+        for text in ("", "..", "a..b", ".a", "a" * 64, "\\300", "\\", "a\\", "\udcff.b"):
             with self.subTest(text=text), self.assertRaises(BadName):
                 names.from_text(text)
         names.from_text(".".join(["a" * 61] * 4) + ".abcde.")
