@@ -26,6 +26,7 @@ class Contest:
         self.lost_total = 0
         self._round = 0
         self._last: float | None = None
+        self._until = 0.0
 
     @property
     def is_fought(self) -> bool:
@@ -33,13 +34,18 @@ class Contest:
         return self._round > 1
 
     def lost(self, now: float) -> float:
-        """Something was lost; seconds until it may be restored, 0 for at once."""
+        """Something was lost; seconds until it may be restored, 0 for at once. What goes while
+        that is awaited is the same loss: a flush removes one object after another."""
+        if now < self._until:
+            return self._until - now
         self.lost_total += 1
         if self._last is not None and now - self._last > PEACE:
             self._round = 0
         self._last = now
         self._round += 1
-        return 0.0 if self._round == 1 else backoff(self._round - 2)
+        wait = 0.0 if self._round == 1 else backoff(self._round - 2)
+        self._until = now + wait
+        return wait
 
 
 def backoff(attempt: int) -> float:

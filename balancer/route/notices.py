@@ -46,5 +46,5 @@ class Notices:
         text = "[ecmp {section}] lost its route or next hops to {whom}: restored"
         if wait:
             text = "[ecmp {section}]: someone else keeps removing its route or next hops, now "
-            text += "{whom}; restored in {wait:g} s"
+            text += "{whom}; restored in {wait:.3g} s"
         self._log.warn(text, section=self._section, whom=whom, wait=wait)

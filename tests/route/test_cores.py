@@ -94,12 +94,22 @@ class ContestTests(SynchronousTestCase):
     def test_rounds(self) -> None:
         """At once, then after 1, 2, 4 s and so on up to a minute; after some peace at once."""
         contest = Contest()
-        waits = [contest.lost(float(now)) for now in range(10)]
+        now, waits = 0.0, []
+        for _each in range(10):
+            waits.append(contest.lost(now))
+            now += waits[-1]
         self.assertEqual(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60, 60])
         self.assertTrue(contest.is_fought)
-        self.assertEqual(contest.lost(9 + PEACE + 1), 0)
+        self.assertEqual(contest.lost(now + PEACE + 1), 0)
         self.assertFalse(contest.is_fought)
         self.assertEqual(contest.lost_total, 11)
+
+    def test_flush(self) -> None:
+        """What goes while a restoration is awaited is no further loss, and makes it no later."""
+        contest = Contest()
+        self.assertEqual([contest.lost(now) for now in (5.0, 6.0, 6.25, 6.5)], [0, 1, 0.75, 0.5])
+        self.assertEqual(contest.lost_total, 2)
+        self.assertEqual(contest.lost(7.0), 2)
 
     def test_backoff(self) -> None:
         """However often it failed, the wait has a bound."""
