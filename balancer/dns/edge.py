@@ -15,8 +15,12 @@ from socket import inet_aton
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from balancer.config.slices import Slices
 from balancer.dns.cookies import SECRET_SIZE, Cookies
 from balancer.dns.front import Front
 from balancer.dns.geo.service import Atlas
@@ -24,13 +28,11 @@ from balancer.dns.kept import World
 from balancer.dns.responder import Responder
 from balancer.dns.served import Served
 from balancer.interfaces import IContext, Published
+from balancer.wire.slices import in_slices
 
 SETTLE_WITHIN: Final = 0.05
 """Seconds in which the events of a pool are gathered before its answers are made anew: a pool of
 thousands of servers takes 10 ms each time. All planes follow a verdict within 0.2 s."""
-
-SETTLE_AT_ONCE: Final = 0.01
-"""Seconds of one turn that looking at pools may take, and the last of them."""
 
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks for changes that are no events: checks that disagree with a verdict,
@@ -41,6 +43,8 @@ FREED_A_LOOK: Final = 4096
 the way; this is for when they do not."""
 
 Where = tuple[str, int]
+
+log = Logger()
 
 
 def packed(host: str) -> bytes:
@@ -68,6 +72,7 @@ class Edge:
         self._revisions: dict[str, int] = {}
         self._dirty: set[str] = set()
         self._settling: IDelayedCall | None = None
+        self._at_work: Deferred[None] | None = None
         self._looking: IDelayedCall | None = None
 
     # Sections come and go
@@ -174,19 +179,28 @@ class Edge:
             self._settling = self.context.reactor.callLater(SETTLE_WITHIN, self._settle)
 
     def _settle(self) -> None:
-        """Have zones look at the pools in which something happened; what takes long goes on in the
-        next turn, a pool of thousands of servers in one of its own."""
         self._settling = None
-        seconds = self.context.reactor.seconds
-        enough = seconds() + SETTLE_AT_ONCE
-        while self._dirty:
-            pool = self._dirty.pop()
-            for served in self._served:
-                if pool in served.pools:
-                    served.settle(pool)
-            if seconds() > enough and self._dirty:
-                self._settling = self.context.reactor.callLater(0, self._settle)
-                return
+        if self._at_work is None:
+            at_work = in_slices(self.context.reactor, self._settled())
+            if not at_work.called:
+                self._at_work = at_work
+            at_work.addErrback(self._not_settled)
+
+    def _settled(self) -> Slices[None]:
+        """Have zones look at the pools in which something happened. What happens meanwhile is
+        gathered for the next time."""
+        dirty, self._dirty = self._dirty, set()
+        for pool in dirty:
+            for served in list(self._served):
+                yield from served.settling(pool)
+        self._at_work = None
+        if self._dirty and self._settling is None:
+            self._settling = self.context.reactor.callLater(SETTLE_WITHIN, self._settle)
+
+    def _not_settled(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self._at_work = None
+            log.failure("names may not follow their pools any more", failure)
 
     def _look(self) -> None:
         self._looking = self.context.reactor.callLater(LOOK_INTERVAL, self._look)
@@ -212,6 +226,9 @@ class Edge:
             if call is not None:
                 call.cancel()
         self._settling = self._looking = None
+        at_work, self._at_work = self._at_work, None
+        if at_work is not None:
+            at_work.cancel()
 
 
 _edges: WeakKeyDictionary[IContext, Edge] = WeakKeyDictionary()

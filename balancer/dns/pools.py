@@ -131,14 +131,15 @@ class PoolName:
         else:
             targets = tuple((own,) if len(own.data) == SIZES[kind] else () for kind in (A, AAAA))
         self.revision = survey.revision
-        seen = (ttl, standing.fault, standing.refuses, self.services, own is None, targets)
-        if seen == self._seen:
+        seen = (ttl, standing.fault, standing.refuses, self.services, own is None)
+        before, self._targets = self._targets, dict(zip((A, AAAA), targets, strict=True))
+        same = bool(before) and all(map(survey.same, before.values(), targets))
+        if same and seen == self._seen:
             return False
         self._seen, self.ttl, self._own_stands = seen, ttl, own is not None
-        now = dict(zip((A, AAAA), targets, strict=True))
-        if now != self._targets:
+        if not same:
             # Otherwise the turns go on: a verdict that is pending changes nothing but the TTL.
-            self._targets, self._turns, self._scopes = now, {}, {}
+            self._turns, self._scopes = {}, {}
         self.fault, self.refuses = standing.fault, standing.refuses
         return True
 

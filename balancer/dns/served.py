@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
+from balancer.config.slices import Slices, finish
 from balancer.dns.figures import Figures
 from balancer.dns.keys import Key
 from balancer.dns.pools import PoolName
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 LogLine = Callable[[str, bytes, str], None]
 """Takes the client's address, the answer, and `udp` or `tcp`."""
 
+
+SETTLED_A_SLICE: Final = 200
+"""Names that look at their pool in one slice: some 2 ms."""
 
 SERIAL: Final = b""
 """Stands among the keys of names that an answer follows for the zone's serial, which is in it."""
@@ -104,16 +108,24 @@ class Served:
         self.limit, self.log = limit, log
         self.watched = limit is not None or log is not None
 
-    def settle(self, pool: str) -> tuple[bytes, ...]:
-        """Something may have changed in that pool: the names whose answers are others now."""
-        keys = self.pools.get(pool)
-        if not keys:
-            return ()
-        survey = self.names[keys[0]].survey(self.surveys.get(pool))
-        self.surveys[pool] = survey
-        changed = tuple(key for key in keys if self.names[key].settle(survey))
-        self._outdate(changed)
-        return changed
+    def settle(self, pool: str) -> None:
+        """Something may have changed in that pool: have its names look, and tell whose answers are
+        others now."""
+        finish(self.settling(pool))
+
+    def settling(self, pool: str) -> Slices[None]:
+        """The same in slices: 5000 names take 30 ms, and twice that on a busy machine."""
+        names, keys = self.names, self.pools.get(pool, [])
+        for at in range(0, len(keys), SETTLED_A_SLICE):
+            if self.names is not names:
+                return  # others, which have looked
+            survey = self.surveys.get(pool)
+            first = names[keys[0]]
+            if not at or survey is None or survey.revision != first.pool.revision:
+                survey = self.surveys[pool] = first.survey(survey)
+            some = keys[at : at + SETTLED_A_SLICE]
+            self._outdate(tuple(key for key in some if names[key].settle(survey)))
+            yield
 
     def inhabit(self, territory: Territory | None) -> None:
         """This is who lives where from now on."""

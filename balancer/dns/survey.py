@@ -33,6 +33,9 @@ class Target(NamedTuple):
     place: str
 
 
+Targets = tuple[Target, ...]
+
+
 class Survey:
     """What the pool comes to now. `remembered`: see `standing.stand`. Of what is as it was in the
     survey `before`, this one has the very same, so that who compares the two need not look at each
@@ -49,6 +52,7 @@ class Survey:
         self._standing: dict[str, Standing] = {}
         self._own: dict[str, dict[str, Target]] = {}
         self._targets: dict[tuple[str, int, bool], tuple[Target, ...]] = {}
+        self._compared: dict[tuple[int, int], tuple[Targets, Targets, bool]] = {}
         self._before: Mapping[tuple[str, int, bool], tuple[Target, ...]] = (
             {} if before is None else before._targets
         )
@@ -85,6 +89,18 @@ class Survey:
             before = self._before.get(key)
             found = self._targets[key] = before if before == found else found
         return found
+
+    def same(self, before: Targets, now: Targets) -> bool:
+        """Whether these are equal: found out once for all names that have the same two, since each
+        of thousands of names would look at thousands of addresses."""
+        if before is now or len(now) <= 1:
+            return before == now
+        key = (id(before), id(now))
+        known = self._compared.get(key)
+        if known is None:
+            # Both are kept, so that nothing else gets their numbers.
+            known = self._compared[key] = (before, now, before == now)
+        return known[2]
 
 
 def _targets(servers: Sequence[Server], qtype: int, placed: bool) -> tuple[Target, ...]:

@@ -7,6 +7,7 @@ Knows indices. What stands at an index is `pools`' business.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from heapq import heapify, heapreplace
 from typing import Final, Protocol
 
@@ -107,8 +108,9 @@ def rotating(count: int, most: int, start: int = 0, ways: int = MAX_RECORDS) -> 
     if not size:
         return only(0, most)
     windows = max(1, min(count, MAX_RECORDS // size, ways))
-    starts = [start + at * count // windows for at in range(windows)]
-    return _in_turn(tuple(_window(each, size, count) for each in starts))
+    if start:
+        return _in_turn(_spread(windows, size, count, start))
+    return _in_turn(_shared(windows, size, count))
 
 
 def weighted(weights: Sequence[int], most: int) -> Turns:
@@ -118,8 +120,18 @@ def weighted(weights: Sequence[int], most: int) -> Turns:
     if count < 2:
         return only(count, most)
     size = min(count, most, max(1, MAX_RECORDS // count))
-    windows = tuple(_window(start, size, count) for start in range(count))
-    return Turns(windows, Strides(weights))
+    return Turns(_shared(count, size, count), Strides(weights))
+
+
+def _spread(windows: int, size: int, count: int, start: int) -> tuple[tuple[int, ...], ...]:
+    starts = [start + at * count // windows for at in range(windows)]
+    return tuple(_window(each, size, count) for each in starts)
+
+
+# Thousands of names may follow a pool of thousands of servers: each by itself would take 0.6 MB.
+@lru_cache(64)
+def _shared(windows: int, size: int, count: int) -> tuple[tuple[int, ...], ...]:
+    return _spread(windows, size, count, 0)
 
 
 def _in_turn(windows: tuple[tuple[int, ...], ...]) -> Turns:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.dns.codes import AAAA, HTTPS, A
 from balancer.dns.pools import MAX_SUBSTITUTES, SUBSTITUTE_WAYS, Asker, PoolName
-from balancer.dns.survey import Survey
+from balancer.dns.survey import Survey, Target
 from balancer.dns.svcb import Service
 from balancer.dns.values import answer_line
 from balancer.pool.pool import Pool
@@ -202,6 +202,27 @@ class PoolNameTests(SynchronousTestCase):
         judge(pool, a=False)
         third = Survey(pool, frozenset(), second).targets("all", A, False)
         self.assertEqual([str(ip_address(each.data)) for each in third], ["192.0.2.2", "192.0.2.3"])
+
+    def test_compares_once(self) -> None:
+        """What a pool answers is compared with what it answered before once, not by each of the
+        thousands of names that follow it."""
+        compared = []
+
+        class Told(tuple[Target, ...]):
+            def __eq__(self, other: object) -> bool:
+                compared.append(other)
+                return tuple.__eq__(self, other)
+
+            __hash__ = tuple.__hash__
+
+        pool = all_up(pool_of(SERVERS))
+        names = [self.name("", pool) for _ in range(20)]
+        before = Told(names[0].survey().targets("all", A, False))
+        survey = names[0].survey()
+        for name in names:
+            name._targets[A] = before
+        self.assertEqual([name.settle(survey) for name in names], [False] * 20)
+        self.assertEqual(len(compared), 1)
 
     def test_https(self) -> None:
         """Port and protocols are the listener's, the hints are what A and AAAA say."""

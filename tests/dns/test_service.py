@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from balancer.dns import codes
+from balancer.config.slices import Slices
+from balancer.dns import codes, edge
 from balancer.dns.edge import LOOK_INTERVAL, SETTLE_WITHIN, packed
 from balancer.dns.front import MAX_PER_SOURCE
 from balancer.dns.geo.settings import PlaceSettings, clients
@@ -286,6 +288,39 @@ class PoolTests(SiteTestCase):
         self.assertEqual(len(self.www()), 3)
         self.site.reactor.advance(SETTLE_WITHIN / 2)
         self.assertEqual(self.www(), ["192.0.2.3"])
+
+    def test_slices(self) -> None:
+        """A thousand names look at their pool in slices, one that changes meanwhile is looked at
+        again, and what is under way ends with the last section."""
+        balancer = self.site.running(answers="\n".join(f"n{at} pool=web" for at in range(1000)))
+        held: list[tuple[Slices[None], Deferred[None]]] = []
+
+        def hold(reactor: object, work: Slices[None]) -> Deferred[None]:
+            held.append((work, Deferred(lambda _: work.close())))
+            return held[-1][1]
+
+        self.patch(edge, "in_slices", hold)
+
+        def servers() -> list[int]:
+            names = balancer.status()["names"]
+            return sorted(len(each["servers"]) for each in names.values())
+
+        self.site.judge(False, "a")
+        self.site.reactor.advance(1)
+        ((work, _),) = held
+        next(work)
+        self.assertEqual((servers()[0], servers()[-1]), (2, 3))
+        self.site.judge(False, "b")
+        self.site.reactor.advance(1)
+        self.assertEqual(len(held), 1)
+        self.assertGreater(len(list(work)), 1)
+        self.site.reactor.advance(1)
+        self.assertEqual(len(list(held[1][0])), 5)
+        self.assertEqual(servers(), [1] * 1000)
+        self.site.judge(False, "c")
+        self.site.reactor.advance(1)
+        self.successResultOf(balancer.stopService())
+        self.assertEqual(list(held[2][0]), [])
 
     def test_pending(self) -> None:
         """A check that disagrees with a verdict is no event, and still shortens the TTL."""

@@ -14,6 +14,15 @@ from balancer.dns import turns
 class TurnTests(SynchronousTestCase):
     """The orders of the policies."""
 
+    def test_shared(self) -> None:
+        """Names that follow one pool share the variants of their answers, and not whose turn it
+        is."""
+        for make in (lambda: turns.rotating(5000, 2), lambda: turns.weighted([1] * 5000, 2)):
+            one, two = make(), make()
+            self.assertIs(one.windows, two.windows)
+            one.next()
+            self.assertNotEqual(one.next.peek(), two.next.peek())
+
     def test_only(self) -> None:
         """The same first addresses every time, and an empty answer for nobody."""
         order = turns.only(5, 2)
