@@ -259,6 +259,16 @@ class ZonefileTests(SynchronousTestCase):
         self.assertEqual({(type, ttl) for _, type, ttl, _ in half},
                          {(codes.SOA, 60), (codes.NS, 9)})
 
+    def test_empty(self) -> None:
+        """A file without a record, of which options make a zone, is doubtful."""
+        default = zone.apex(ORIGIN, [n("n1")], n("hm"), 7, 60)
+        for text in ("", "; nothing yet\n", "$TTL 5\n"):
+            loaded = load(text, apex=default)
+            self.assertIsNotNone(loaded.tree)
+            self.assertEqual(loaded.warnings[0],
+                             "z: expected at least one record in the file, which has none")
+        self.assertEqual(load("n1 5 A 192.0.2.1\n", apex=default).warnings, ())
+
     def test_include_restores(self) -> None:
         """After $INCLUDE the origin, the owner and the TTL are as before."""
         files = {"in": b"$TTL 9\n$ORIGIN q\nb A 192.0.2.2\n"}
