@@ -151,7 +151,7 @@ class MeaningTests(SynchronousTestCase):
         announcer.judge("", 2.0)
         self.assertEqual("", announcer.reason)
 
-    @settings(deadline=None, database=None, max_examples=10)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(some.lists(some.tuples(some.sampled_from(EVENTS), some.floats(0.0, 20.0)), max_size=30))
     def test_never_without_service(self, events: list[tuple[str, float]]) -> None:
         """In whatever order things happen, it is announced only when the last word on its service
@@ -228,7 +228,7 @@ class DampingTests(SynchronousTestCase):
             patience.damped(float(at), damping)
             self.assertLessEqual(len(patience._withdrawals), 3)
 
-    @settings(deadline=None, database=None, max_examples=10)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(some.lists(some.floats(0.0, 50.0), max_size=20))
     def test_as_defined(self, gaps: list[float]) -> None:
         """It is damped exactly when the last three are within the period, and the last is no older

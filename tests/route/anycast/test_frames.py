@@ -74,7 +74,7 @@ class FrameTests(SynchronousTestCase):
             self.assertRaises(BadFrame, decode, json.dumps(each))
         self.assertRaises(BadFrame, decode, "{" * 5000)
 
-    @settings(deadline=None, database=None, max_examples=10)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(some.sampled_from(FRAMES), some.integers(0, 200), some.text(max_size=3))
     def test_damaged(self, frame: frames.Frame, at: int, other: str) -> None:
         """Whatever is done to a line, it is a frame or `BadFrame`."""

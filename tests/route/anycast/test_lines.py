@@ -111,7 +111,7 @@ class ReadingTests(SynchronousTestCase):
                      '{"type": "state", "neighbor": {"address": {"peer": "x"}, "state": "up"}}'):
             self.assertEqual(Other(), read(line), line[:60])
 
-    @settings(deadline=None, database=None, max_examples=10)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(some.text(max_size=80))
     def test_anything(self, text: str) -> None:
         """Nothing that comes makes it raise."""

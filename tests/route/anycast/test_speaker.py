@@ -431,7 +431,7 @@ EVENTS = some.lists(
 class AnyOrderTests(SynchronousTestCase):
     """Whatever happens, in whatever order."""
 
-    @settings(deadline=None, database=None, max_examples=10)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(EVENTS)
     def test_converges(self, events: list[tuple[str, object]]) -> None:
         """There is never more than one command in flight, and when all is answered ExaBGP has what
