@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 FLOOR ?= .venv-floor
 SITE ?= conf/site.ini
-SOAK ?= 50
+SOAK ?= 100
 REFERENCE ?= -m balancer.site.reference
 
 export PYTHONPATH := $(CURDIR)

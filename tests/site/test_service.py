@@ -32,7 +32,8 @@ from balancer.interfaces import (
     PrepareError,
     Sample,
 )
-from balancer.site.plan import Makers, read
+from balancer.site.plan import Makers
+from balancer.site.reading import read
 from balancer.site.service import SiteService
 from balancer.wire.address import Address
 
