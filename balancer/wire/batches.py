@@ -15,7 +15,8 @@ import socket
 import sys
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
+from struct import Struct
 from typing import Any, Final
 
 __all__ = ["MAX_LENGTH", "MOST", "Batch", "batch_for", "host_of"]
@@ -64,6 +65,11 @@ class _Message(ctypes.Structure):
     _fields_ = (("head", _Head), ("size", ctypes.c_uint))
 
 
+_SIZE: Final = ctypes.sizeof(_Message)
+
+# What writes so many of `_Piece` into a buffer.
+_PAIRS: Final = tuple(Struct(f"{2 * count}{_WORD}").pack_into for count in range(MOST + 1))
+
 _Call = Callable[..., int]
 
 
@@ -101,8 +107,8 @@ class Batch:
     """
 
     __slots__ = (
-        "_bases", "_data", "_family", "_in", "_kept", "_lengths", "_name_size", "_names",
-        "_names_at", "_out", "_receive", "_send", "_sizes", "_starts", "_to",
+        "_data", "_family", "_in", "_kept", "_name_size", "_names", "_names_at", "_out", "_pieces",
+        "_receive", "_send", "_sizes", "_starts", "_to", "_where", "_whole",
     )
 
     def __init__(self, calls: tuple[_Call, _Call], family: int, longest: int) -> None:
@@ -123,19 +129,19 @@ class Batch:
         first = _address(data)
         pieces[::2] = array(_WORD, (first + start for start in self._starts))
         pieces[1::2] = array(_WORD, [longest]) * MOST
-        words = memoryview(left_in).cast(_WORD)
-        self._bases, self._lengths = words[::2], words[1::2]
-        step = ctypes.sizeof(_Message)
+        self._pieces = left_in
+        self._whole = ctypes.c_char_p()
+        self._where = ctypes.c_size_t.from_buffer(self._whole)
         size = memoryview(came).cast("I")
-        self._sizes = size[_Message.size.offset // size.itemsize :: step // size.itemsize]
+        self._sizes = size[_Message.size.offset // size.itemsize :: _SIZE // size.itemsize]
         name = memoryview(left).cast(_WORD)
-        self._to = name[_Head.name.offset // name.itemsize :: step // name.itemsize]
+        self._to = name[_Head.name.offset // name.itemsize :: _SIZE // name.itemsize]
         self._in, self._out = _address(came), _address(left)
-        self._kept: tuple[Any, ...] = (came, came_in, left, left_in)
+        self._kept: tuple[Any, ...] = (came, came_in, left)
 
     def _messages(self, name_size: int) -> tuple[bytearray, bytearray]:
         """MOST structures, each with a name of its own and one piece, which is empty."""
-        whole = bytearray(MOST * ctypes.sizeof(_Message))
+        whole = bytearray(MOST * _SIZE)
         pieces = bytearray(MOST * ctypes.sizeof(_Piece))
         first = _address(pieces)
         messages = (_Message * MOST).from_buffer(whole)
@@ -166,34 +172,35 @@ class Batch:
     def send(self, fd: int, answers: Sequence[bytes | None]) -> int:
         """Answer the first datagrams, in their order; None: that one not. Returns how many answers
         the kernel did not take."""
+        if None not in answers:
+            return self._send_all(fd, answers)  # type: ignore[arg-type]  # there is no None
         given = [answer for answer in answers if answer is not None]
+        pairs = zip(self._names_at, answers, strict=False)
         count = len(given)
-        if count == len(answers):
-            return self._send_all(fd, given)
-        names = self._names_at
-        pairs = zip(names, answers, strict=False)
         self._to[:count] = array(_WORD, [name for name, answer in pairs if answer is not None])
         try:
             return self._send_all(fd, given)
         finally:
-            self._to[:count] = names[:count]
+            self._to[:count] = self._names_at[:count]
 
     def _send_all(self, fd: int, answers: Sequence[bytes]) -> int:
         count = len(answers)
-        whole = b"".join(answers)
-        first = ctypes.c_void_p.from_buffer(ctypes.c_char_p(whole)).value or 0
+        if not count:
+            return 0
+        # In one piece, whose address is C's; some 0.2 us an answer for all of it.
+        self._whole.value = b"".join(answers)
         sizes = [*map(len, answers)]
-        self._lengths[:count] = array(_WORD, sizes)
-        self._bases[:count] = array(_WORD, [*accumulate(sizes, initial=first)][:count])
+        pieces = zip(accumulate(sizes, initial=self._where.value), sizes, strict=False)
+        _PAIRS[count](self._pieces, 0, *chain.from_iterable(pieces))
         at = refused = 0
         while at < count:
-            left = self._out + at * ctypes.sizeof(_Message)
-            sent = self._send(fd, left, count - at, socket.MSG_DONTWAIT)
+            sent = self._send(fd, self._out + at * _SIZE, count - at, socket.MSG_DONTWAIT)
             if sent <= 0:
                 # The first of these is meant: the others may go.
                 refused += 1
                 sent = 1
             at += sent
+        self._whole.value = None
         return refused
 
 
