@@ -122,10 +122,10 @@ class Answering:
             return data
 
         client = self.answering(answer)
-        self.ask(client, b"first", b"second", b"stop", b"last", b"last")
+        self.ask(client, b"first", b"second", b"third", b"stop", b"last", b"last")
         self.port.stop()
-        self.assertEqual(called, [b"first", b"second", b"stop"])
-        self.assertEqual(self.totals()[0], 3)
+        self.assertEqual(called, [b"first", b"second", b"third", b"stop"])
+        self.assertEqual(self.totals()[0], 4)
         self.assertEqual(client.recv(100), b"first")
         self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, set()))
 
@@ -167,12 +167,12 @@ class TogetherTests(Answering, Case):
 
         client = self.answering(answer)
         self.port.at_hand = at_hand
-        self.ask(client, b"first", b"usual", b"other", b"bang", b"usual")
-        got = [client.recv(100) for _ in range(4)]
+        self.ask(client, b"first", b"second", b"usual", b"other", b"bang", b"usual")
+        got = [client.recv(100) for _ in range(5)]
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-        self.assertEqual(got, [b"asked", b"at hand", b"asked", b"at hand"])
-        self.assertEqual(asked, [b"first", b"other"])
-        self.assertEqual(self.totals(), (5, 4, 0))
+        self.assertEqual(got, [b"asked"] * 2 + [b"at hand", b"asked", b"at hand"])
+        self.assertEqual(asked, [b"first", b"second", b"other"])
+        self.assertEqual(self.totals(), (6, 5, 0))
 
     def test_errors(self) -> None:
         """Errors that the kernel keeps for the socket reach who asked for them, and the next
