@@ -5,7 +5,7 @@
 #   make test-floor   the unit suite on the versions of Debian 12
 #   make bench        the comparison with nginx, HAProxy and name servers (QUICK=1: a short one, WRITE=1: into docs)
 #   make soak         the property tests with SOAK times as many examples
-#   make docs         docs/reference.md, from the options' declarations
+#   make docs         docs/reference.md and docs/man/site.ini.5, from the options' declarations
 #   make clean        remove what the other targets made
 
 PYTHON ?= python3
@@ -45,9 +45,11 @@ soak: $(VENV)/.test-ready
 docs: $(VENV)/.run-ready
 	$(VENV)/bin/python $(REFERENCE) > docs/reference.md.new
 	mv docs/reference.md.new docs/reference.md
+	$(VENV)/bin/python $(REFERENCE) manual > docs/man/site.ini.5.new
+	mv docs/man/site.ini.5.new docs/man/site.ini.5
 
 clean:
-	rm -rf $(VENV) $(FLOOR) _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new
+	rm -rf $(VENV) $(FLOOR) _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new docs/man/*.new
 	find balancer tests twisted -name __pycache__ -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache
 

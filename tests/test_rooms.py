@@ -66,6 +66,9 @@ GLUE_MODULES = {
     "balancer.route.anycast.shim",
     "balancer.route.anycast.station",
     "balancer.route.anycast.vips",
+    "balancer.setup.certificate",
+    "balancer.setup.command",
+    "balancer.setup.disk",
 }
 
 # A core gets bytes and `now`, and asks nobody.

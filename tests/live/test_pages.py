@@ -6,10 +6,13 @@ files written, their commands run, and what these print held against the page.
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +20,7 @@ from typing import ClassVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.live.dns.mmdb import city, database
-from tests.live.harness import LiveTestCase, ask, need
+from tests.live.harness import LiveTestCase, Process, ask, need
 from tests.live.namespaces import ip, network
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 from tests.wire.certificates import Authority
@@ -126,3 +129,55 @@ class SubdomainsPageTests(PageTestCase):
     def test_page(self) -> None:
         """Everything on the page happens as it says."""
         self.walk()
+
+
+class ExtendPageTests(PageTestCase):
+    """docs/extend.md: its code is loaded as a third party's, from a directory of theirs."""
+
+    page = ROOT / "docs" / "extend.md"
+    addresses = ("192.0.2.80",)
+    servers: ClassVar = {"a": "192.0.2.11", "b": "192.0.2.12", "c": "192.0.2.13"}
+
+    def setUp(self) -> None:
+        """Install what the page shows, and start a server that answers PING."""
+        super().setUp()
+        need("nc")
+        self.theirs = self.directory / "theirs"
+        files = [(re.match(r"# (\S+\.py)\n", piece.text), piece.text)
+                 for piece in self.pieces if isinstance(piece, Text)]
+        self.sources = {found[1]: text for found, text in files if found is not None}
+        for name, text in self.sources.items():
+            (self.theirs / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.theirs / name).write_text(text)
+        redis = socket.create_server(("127.0.0.1", 6379))
+        self.addCleanup(redis.close)
+        threading.Thread(target=answer_ping, args=(redis,), daemon=True).start()
+
+    def twistd(self, site: Path, *options: str, foreground: bool = True, name: str = "balancer",
+               wrap: Sequence[str] = ()) -> Process:
+        """The balancer finds what the page shows as it finds what is installed."""
+        if name == "balancer":
+            wrap = ("env", f"PYTHONPATH={ROOT}{os.pathsep}{self.theirs}")
+        return super().twistd(site, *options, foreground=foreground, name=name, wrap=wrap)
+
+    def test_page(self) -> None:
+        """Everything on the page happens as it says, and no example is long."""
+        self.assertEqual({"twisted/plugins/ours.py", "greeter.py", "ping.py", "reserve.py"},
+                         set(self.sources))
+        for name, text in self.sources.items():
+            lines = [line for line in text.splitlines()
+                     if line and not line.startswith(("#", "from ", "import "))]
+            self.assertLessEqual(len(lines), 36, name)
+        self.walk()
+
+
+def answer_ping(listener: socket.socket) -> None:
+    """Redis, as far as PING goes, until the listener is closed."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            if connection.recv(100) == b"PING\r\n":
+                connection.send(b"+PONG\r\n")

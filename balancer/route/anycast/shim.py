@@ -34,8 +34,8 @@ MAX_SLEEP: Final = 1.0
 """Seconds between two looks at the clock, whatever is waited for."""
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, read."""
+def parser() -> argparse.ArgumentParser:
+    """The command line's."""
     parser = argparse.ArgumentParser(prog="balancer-announce", description=__doc__)
     parser.add_argument("--socket", required=True, help="the balancer's; @NAME is an abstract one")
     parser.add_argument("--lease", type=float, default=3.0, help="seconds, until the balancer says")
@@ -43,7 +43,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--uid", type=int, action="append", help="who may be the balancer")
     parser.add_argument("--token", default="", help="what the balancer knows this ExaBGP by")
     parser.add_argument("--orphan", action="store_true", help="end ExaBGP when nobody needs it")
-    return parser.parse_args(words)
+    return parser
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, read."""
+    return parser().parse_args(words)
 
 
 class Shim:

@@ -1,0 +1,1 @@
+`balancer-setup` prepares a machine: `kernel` gives the service the rights that `[ecmp]` and `[anycast]` need, `bfd` has BIRD answer the routers' BFD, `certificate` makes a first self-signed one; each says what it does, `--dry-run` only says it, `undo` takes it back.
