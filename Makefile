@@ -5,6 +5,7 @@
 #   make test-floor   the unit suite on the versions of Debian 12
 #   make bench        the comparison with nginx, HAProxy and name servers (QUICK=1: a short one, WRITE=1: into docs)
 #   make soak         the property tests with SOAK times as many examples
+#   make deb          the Debian package into dist/ (needs dpkg-dev, and what debian/control builds with)
 #   make docs         docs/reference.md, from the options' declarations
 #   make clean        remove what the other targets made
 
@@ -23,7 +24,7 @@ FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_id
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
 	maxminddb==2.2.0 'dnspython>=2.7' 'hypothesis>=6.100' 'setuptools<81'
 
-.PHONY: help run test test-floor bench soak docs clean
+.PHONY: help run test test-floor bench soak deb docs clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -42,12 +43,23 @@ bench: $(VENV)/.run-ready
 soak: $(VENV)/.test-ready
 	$(VENV)/bin/python -m tests.soak $(SOAK)
 
+# Of the files that git knows, as they are now: nothing else that lies here gets into it.
+# It is built with Debian's own Python and no other that PATH may lead to.
+DEB_PATH := /usr/sbin:/usr/bin:/sbin:/bin
+deb:
+	rm -rf dist/build
+	mkdir -p dist/build/balancer
+	git ls-files -z | xargs -0 cp -P --parents -t dist/build/balancer
+	cd dist/build/balancer && env -u PYTHONPATH PATH=$(DEB_PATH) dpkg-buildpackage -us -uc $(DEB)
+	mv -f dist/build/balancer_* dist/
+	rm -rf dist/build
+
 docs: $(VENV)/.run-ready
 	$(VENV)/bin/python $(REFERENCE) > docs/reference.md.new
 	mv docs/reference.md.new docs/reference.md
 
 clean:
-	rm -rf $(VENV) $(FLOOR) _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new
+	rm -rf $(VENV) $(FLOOR) dist _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new
 	find balancer tests twisted -name __pycache__ -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache
 

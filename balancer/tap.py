@@ -102,6 +102,7 @@ def makeService(options: Options) -> SiteService:
     _mind_signals()
     wire_reactor.install()
     room.raise_limit()
+    plugins.import_all()
     from twisted.internet import reactor
 
     live: Any = reactor
