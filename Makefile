@@ -6,6 +6,7 @@
 #   make bench        the comparison with nginx, HAProxy and name servers (QUICK=1: a short one, WRITE=1: into docs)
 #   make soak         the property tests with SOAK times as many examples
 #   make deb          the Debian package into dist/ (needs dpkg-dev, and what debian/control builds with)
+#   make test-deb     that package on a machine of the test's own (root; debootstrap, lintian, systemd)
 #   make docs         docs/reference.md, from the options' declarations
 #   make clean        remove what the other targets made
 
@@ -24,7 +25,7 @@ FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_id
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
 	maxminddb==2.2.0 'dnspython>=2.7' 'hypothesis>=6.100' 'setuptools<81'
 
-.PHONY: help run test test-floor bench soak deb docs clean
+.PHONY: help run test test-floor bench soak deb test-deb docs clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -53,6 +54,9 @@ deb:
 	cd dist/build/balancer && env -u PYTHONPATH PATH=$(DEB_PATH) dpkg-buildpackage -us -uc $(DEB)
 	mv -f dist/build/balancer_* dist/
 	rm -rf dist/build
+
+test-deb: $(VENV)/.test-ready deb
+	@$(VENV)/bin/python -m tests.summary appliance
 
 docs: $(VENV)/.run-ready
 	$(VENV)/bin/python $(REFERENCE) > docs/reference.md.new
