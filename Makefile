@@ -4,6 +4,7 @@
 #   make test         ruff, mypy, the unit suite, the live tests; one summary at the end
 #   make test-floor   the unit suite on the versions of Debian 12
 #   make bench        the comparison with nginx, HAProxy and name servers (QUICK=1: a short one, WRITE=1: into docs)
+#   make lab          a small internet in namespaces, and a shell in each of its hosts (as root)
 #   make soak         the property tests with SOAK times as many examples
 #   make docs         docs/reference.md and docs/man/site.ini.5, from the options' declarations
 #   make deb          the Debian package into dist/ (needs dpkg-dev, and what debian/control builds with)
@@ -25,7 +26,7 @@ FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_id
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
 	maxminddb==2.2.0 'dnspython>=2.7' 'hypothesis>=6.100' 'setuptools<81'
 
-.PHONY: help run test test-floor bench soak deb test-deb docs clean
+.PHONY: help run test test-floor bench lab soak deb test-deb docs clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -40,6 +41,9 @@ test-floor: $(FLOOR)/.ready
 
 bench: $(VENV)/.run-ready
 	$(VENV)/bin/python -m tests.bench $(if $(QUICK),--quick) $(if $(WRITE),--write) $(BENCH)
+
+lab: $(VENV)/.run-ready
+	@$(VENV)/bin/python -m lab $(LAB)
 
 soak: $(VENV)/.test-ready
 	$(VENV)/bin/python -m tests.soak $(SOAK)
@@ -66,7 +70,7 @@ docs: $(VENV)/.run-ready
 
 clean:
 	rm -rf $(VENV) $(FLOOR) dist _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new docs/man/*.new
-	find balancer tests twisted -name __pycache__ -prune -exec rm -rf {} +
+	find balancer lab tests twisted -name __pycache__ -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache
 
 # An environment is made anew only when what it is made from has changed.

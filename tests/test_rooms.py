@@ -71,6 +71,8 @@ GLUE_MODULES = {
     "balancer.setup.disk",
 }
 
+LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving"}
+
 # A core gets bytes and `now`, and asks nobody.
 OTHERS_FOR_CORES = {"attrs", "attr"}
 NOT_FOR_CORES = {
@@ -254,6 +256,39 @@ class RoomTests(SynchronousTestCase):
         kinds = {"http", "relay", "dns", "subdomains", "route", "demo"}
         wrong = [f"{name}:{line} imports {target}" for name, line, target in self.arrows()
                  if is_ours(target) and room_of(target) in kinds - {room_of(name)}]
+        self.assertEqual(wrong, [])
+
+
+class LabTests(SynchronousTestCase):
+    """The lab stands outside: it knows the balancer by its commands and files alone."""
+
+    def modules(self) -> dict[str, ast.Module]:
+        """Every module of the lab."""
+        paths = sorted((BALANCER.parent / "lab").glob("*.py"))
+        return {f"lab.{path.stem}": ast.parse(path.read_text(), str(path)) for path in paths}
+
+    def test_alone(self) -> None:
+        """The lab imports stdlib, attrs and itself."""
+        wrong = []
+        for name, tree in self.modules().items():
+            for line, target in imported(name, tree, set()):
+                top = target.split(".")[0]
+                if top not in {"lab", *OTHERS_FOR_CORES, *sys.stdlib_module_names}:
+                    wrong.append(f"{name}:{line} imports {target}")
+        self.assertEqual(wrong, [])
+
+    def test_data(self) -> None:
+        """Its data and texts are pure: they read no clock and start nothing."""
+        known = self.modules()
+        for name in LAB_CORES:
+            for line, target in imported(name, known[name], set(known)):
+                fine = target in LAB_CORES if target.startswith("lab") else not unasked_for(target)
+                self.assertTrue(fine, f"{name}:{line} imports {target}")
+
+    def test_nobody_needs_it(self) -> None:
+        """The balancer does not know that there is a lab."""
+        known = frozenset(modules())
+        wrong = [arrow for arrow in all_arrows(known) if arrow[2].split(".")[0] == "lab"]
         self.assertEqual(wrong, [])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import Factory, define, field, frozen
 from zope.interface import implementer
 
-from balancer.interfaces import IBalancer, IContext, Published
+from balancer.interfaces import Followed, IBalancer, IContext, Published
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.site.listeners import Listeners
@@ -126,6 +126,9 @@ class Context:
         now = self.reactor.seconds()
         for waiter, server in pool.admit(now):
             waiter.admitted(server, now)
+
+    def tell(self, balancer: str, did: str, cause: int) -> None:
+        self.registry.tell(Followed(balancer, did, cause), time.time())
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         self.registry.subscribe(subscriber)

@@ -237,10 +237,10 @@ class SiteService(MultiService):
         return not self.draining and self.context.registry.healthy()
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
-        self.context.subscribe(subscriber)
+        self.context.registry.watch(subscriber)
 
     def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
-        self.context.unsubscribe(subscriber)
+        self.context.registry.unwatch(subscriber)
 
     def events(self) -> Sequence[Published]:
         return tuple(self.context.registry.events)

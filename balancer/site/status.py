@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.logger import Logger
 
 from balancer import __version__
+from balancer.admin.control_verbs import event_status
 from balancer.config.slices import Slices, finish
-from balancer.interfaces import Metric, Published, Snapshot
+from balancer.interfaces import Metric, Snapshot
 from balancer.site.context import name_of
 from balancer.site.metrics import site_metrics
 
@@ -111,15 +112,3 @@ def _pool(site: SiteService, name: str) -> Slices[Mapping[str, Any]]:
         for server in status["servers"]
     }
     return status
-
-
-def event_status(published: Published) -> Mapping[str, Any]:
-    """An event, ready for JSON."""
-    return {
-        "id": published.id,
-        "at": published.at,
-        "pool": published.pool,
-        "server": published.event.server,
-        "event": type(published.event).__name__,
-        "text": published.event.text(),
-    }

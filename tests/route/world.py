@@ -221,6 +221,8 @@ class World(Lent):
         self.subscribers: list[Callable[[Published], None]] = []
         self.the_pool = Pool(PoolSettings("p"), servers(words), 0.0, random.Random(1))
         self.there = True
+        self.told: list[tuple[str, str, int]] = []
+        self.number = 0
         self.ecmp = Ecmp("e", self, machine.opened)  # type: ignore[arg-type]  # lends what it uses
 
     def pool(self, name: str) -> Pool:
@@ -234,6 +236,10 @@ class World(Lent):
         balancer: IBalancer = self.ecmp
         return balancer
 
+    def tell(self, balancer: str, did: str, cause: int) -> None:
+        """Keeps it."""
+        self.told.append((balancer, did, cause))
+
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         """One more."""
         self.subscribers.append(subscriber)
@@ -244,7 +250,7 @@ class World(Lent):
 
     def publish(self, events: Sequence[Any]) -> None:
         """What happened in the pool, and the turn after."""
-        for at, event in enumerate(events):
+        for at, event in enumerate(events, self.number):
             for subscriber in self.subscribers:
                 subscriber(Published(at, 0.0, "p", event))
         self.reactor.advance(0)

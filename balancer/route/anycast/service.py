@@ -237,11 +237,17 @@ class Anycast(Service):
         self._calls[what] = self._reactor.callLater(seconds, call)
 
     def _happened(self, published: Published) -> None:
-        self._event = published.id
         # Thousands of servers may change in one turn: they are looked at once, after it.
         call = self._calls.get("look")
-        if self.running and (call is None or not call.active() or call.getTime() > self._now()):
+        is_first = call is None or not call.active() or call.getTime() > self._now()
+        if is_first or published.pool in self._pools():
+            self._event = published.id
+        if self.running and is_first:
             self._later("look", 0.0, self._look)
+
+    def _pools(self) -> set[str]:
+        """The pools that `when` names: their events are the reason, if others come beside."""
+        return {each.name for each in self.settings.conditions if each.kind == "pool"}
 
     def _look(self) -> None:
         self._later("look", LOOK_EVERY, self._look)
@@ -268,11 +274,14 @@ class Anycast(Service):
         if not moved:
             return
         self._since = self._now()
+        why = f": {announcer.reason}" if announcer.reason else ""
         log.info(
             "anycast {name} is {state}{why} (after event {event})",
-            name=self._section, state=announcer.state, event=self._event,
-            why=f": {announcer.reason}" if announcer.reason else "",
+            name=self._section, state=announcer.state, event=self._event, why=why,
         )
+        # It is the operator who has it withdrawn for good.
+        cause = self._event if self._withdrawing is None else 0
+        self._context.tell(f"anycast:{self._section}", f"is {announcer.state}{why}", cause)
         self._apply(told)
 
     def _apply(self, told: bool = True) -> None:

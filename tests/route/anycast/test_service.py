@@ -21,6 +21,7 @@ from balancer.interfaces import (
     PrepareError,
     Published,
 )
+from balancer.pool.events import WentDown
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
 from balancer.route.anycast.frames import Key, Neighbor
@@ -134,6 +135,7 @@ class Context(Lent):
         self.www = True
         self.subscribers: list[Callable[[Published], None]] = []
         self.count = 0
+        self.told: list[tuple[str, str, int]] = []
 
     def pool(self, name: str) -> Pool:
         """The only one."""
@@ -147,6 +149,10 @@ class Context(Lent):
     def healthy(self, key: str) -> bool:
         """As it is set."""
         return {"http:www": self.www}[key]
+
+    def tell(self, balancer: str, did: str, cause: int) -> None:
+        """Keeps it."""
+        self.told.append((balancer, did, cause))
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         """One more."""
@@ -244,6 +250,23 @@ class FollowTests(ServiceTestCase):
         self.turn()
         self.assertEqual(["announced 0", "address del 192.0.2.53/32"], self.journal[2:])
         self.assertEqual(("down", 4), (self.state(), self.anycast.status()["event"]))
+
+    def test_told(self) -> None:
+        """Each state is told with the event that led to it: of those of one turn, that of a pool
+        that `when` names."""
+        self.begin()
+        self.assertEqual(self.context.told[-1], ("anycast:far", "is up", 2))
+        self.context.check(False, 0)
+        self.context.check(False, 1)
+        for subscriber in self.context.subscribers:
+            subscriber(Published(9, 0.0, "other", WentDown("other/x")))
+        self.turn()
+        self.assertEqual(self.context.told[-1],
+                         ("anycast:far", "is down: pool:web has no server up", 4))
+        self.context.told.clear()
+        self.anycast.withdraw()
+        self.turn()
+        self.assertEqual({cause for _, _, cause in self.context.told}, {0})
 
     def test_thousands_of_events(self) -> None:
         """Many events in one turn are one look."""
