@@ -60,6 +60,7 @@ GLUE_MODULES = {
     "balancer.route.anycast.reach",
     "balancer.route.anycast.shim",
     "balancer.route.anycast.station",
+    "balancer.route.anycast.telling",
     "balancer.route.anycast.vips",
 }
 

@@ -24,9 +24,9 @@ from balancer.interfaces import (
     Metric,
     PrepareError,
     Published,
-    Sample,
 )
-from balancer.route.anycast.announcer import PLACING, STATES, UP, Announcer, Timing
+from balancer.route.anycast import telling
+from balancer.route.anycast.announcer import PLACING, UP, Announcer, Timing
 from balancer.route.anycast.configuration import MAX_PASSWORD
 from balancer.route.anycast.frames import Key
 from balancer.route.anycast.lines import Route
@@ -352,92 +352,26 @@ class Anycast(Service):
 
     def status(self) -> Mapping[str, Any]:
         """See `IBalancer`."""
-        announcer, station, settings = self._announcer, self._station, self.settings
+        announcer, station = self._announcer, self._station
         assert station is not None
         now = self._now()
-        announced = set(station.report.announced)
         return {
-            "kind": "anycast",
-            "state": announcer.state,
-            "reason": announcer.reason,
+            **telling.state(announcer, now),
             "for": round(now - self._since, 1),
-            "announced_in": None
-            if announcer.until is None or announcer.announced
-            else round(max(0.0, announcer.until - now), 1),
-            "damped": announcer.damped,
-            "withdrawals_total": announcer.withdrawals,
             "event": self._event,
-            "when": [str(each) for each in settings.conditions],
-            "prefixes": [str(each) for each in settings.prefixes],
-            "lease": settings.lease,
-            "vip_device": settings.vip_device,
+            **telling.asked_for(self.settings),
             "vip_fault": "" if self._vips is None else self._vips.fault,
             "exabgp": station.status(),
-            "neighbors": {
-                line.address: {
-                    "as": line.asn,
-                    **self._session(line.address),
-                    "routes": sum(1 for key in self._keys() if key in announced
-                                  and key[0] == line.address),
-                }
-                for line in settings.neighbors
-            },
-        }
-
-    def _session(self, address: str) -> Mapping[str, Any]:
-        assert self._station is not None
-        session = self._station.sessions.get(address)
-        if session is None:
-            unreachable = address in self._station.unreachable
-            last = "no route to it" if unreachable else ""
-            return {"established": False, "state": "unknown", "last_error": last}
-        return {
-            "established": session.state == "up",
-            "state": session.state,
-            "last_error": session.reason,
+            "neighbors": telling.neighbors(self.settings, station),
         }
 
     def metrics(self) -> Sequence[Metric]:
         """See `IBalancer`."""
         assert self._station is not None
         labels = {"balancer": self._section}
-        announced = set(self._station.report.announced)
-        ours = [key for key in self._keys() if key in announced]
-        states = tuple(
-            Sample({**labels, "state": each}, float(each == self._announcer.state))
-            for each in STATES
-        )
-        up, routes = [], []
-        for line in self.settings.neighbors:
-            of = {**labels, "neighbor": line.address}
-            session = self._station.sessions.get(line.address)
-            up.append(Sample(of, float(session is not None and session.state == "up")))
-            routes.append(Sample(of, float(sum(1 for key in ours if key[0] == line.address))))
-        program = self._station.program
-        starts = 0 if program is None else program.starts
-        counted = float(self._announcer.withdrawals)
         return [
-            Metric("balancer_anycast_state", "1 for the state that it is in.", "gauge", states),
-            Metric(
-                "balancer_anycast_neighbor_up",
-                "Whether the session with the neighbor is established: 1 or 0.",
-                "gauge", tuple(up),
-            ),
-            Metric(
-                "balancer_anycast_routes",
-                "Routes that ExaBGP has acknowledged for the neighbor.",
-                "gauge", tuple(routes),
-            ),
-            Metric(
-                "balancer_anycast_withdrawals",
-                "How often the prefixes were withdrawn by the fault of what they stand for.",
-                "counter", (Sample(labels, counted),),
-            ),
-            Metric(
-                "balancer_anycast_exabgp_starts",
-                "How often ExaBGP was started.",
-                "counter", (Sample(labels, float(starts)),),
-            ),
+            *telling.announcing(labels, self._announcer),
+            *telling.exabgp(labels, self.settings, self._station),
         ]
 
 

@@ -12,7 +12,8 @@ from balancer.route.anycast.announcer import DRAINING, UP
 from balancer.route.anycast.configuration import Peer, configuration, helper, only
 from balancer.route.anycast.damping import Damping
 from balancer.route.anycast.lines import Route
-from balancer.route.anycast.settings import SECTION, AnycastSettings, NeighborLine, neighbor
+from balancer.route.anycast.settings import SECTION, AnycastSettings
+from balancer.route.anycast.values import NeighborLine, neighbor
 from balancer.route.anycast.when import Condition, conditions, why_not
 
 LEAST = {
