@@ -11,7 +11,7 @@ from typing import Final
 from attrs import frozen
 
 from balancer.config.schema import Finding, Reference, Section, option
-from balancer.config.values import Network, choice, duration_within, integer, or_off, path
+from balancer.config.values import Endpoint, Network, choice, duration_within, integer, or_off
 from balancer.route.anycast.announcer import DRAINING
 from balancer.route.anycast.damping import Damping
 from balancer.route.anycast.frames import MAX_ROUTES
@@ -26,6 +26,7 @@ from balancer.route.anycast.values import (
     device,
     neighbor,
     next_hop,
+    other_site,
     prefixes,
     router_id,
 )
@@ -33,6 +34,9 @@ from balancer.route.anycast.when import Condition, conditions
 
 MAX_NEIGHBORS: Final = 16
 """Neighbors of one section: the routers of a rack or two."""
+
+MAX_SITES: Final = 16
+"""Other sites that are asked, once a second each."""
 
 _MED: Final = integer(0, MOST_32_BITS)
 _PREPEND: Final = integer(0, MAX_PREPEND)
@@ -98,11 +102,17 @@ class AnycastSettings:
         help="What was withdrawn so often in that time is not announced again for that long.",
     )
     last_site: str = option(
-        choice("off", later=("keep",)),
+        choice("off", "keep"),
         default="off",
-        help="Whether the last site that announces a prefix keeps it although it is not healthy.",
+        help="`keep`: when none of `sites` says that it is up, the prefixes stay announced though "
+        "what they stand for fails. `off`: they are withdrawn.",
     )
-    sites: str | None = option(path, later=True, help="The other sites, for `last-site`.")
+    sites: tuple[Endpoint, ...] = option(
+        other_site,
+        lines=True,
+        help="The other sites, for `last-site = keep`: the `admin` address of each, one a line, as "
+        "`http://ADDRESS:PORT/`. Their section has the same name.",
+    )
     bfd: str = option(
         choice("off"), default="off", later=True, help="BFD timers (RFC 5880): `3x50ms`."
     )
@@ -169,6 +179,7 @@ def _references(settings: AnycastSettings) -> Iterable[Reference]:
 
 
 def _relations(settings: AnycastSettings) -> Iterable[Finding]:
+    yield from _site_relations(settings)
     versions = {line.version for line in settings.neighbors}
     for prefix in settings.prefixes:
         if prefix.version not in versions:
@@ -190,6 +201,18 @@ def _relations(settings: AnycastSettings) -> Iterable[Finding]:
         other = next((each for each in settings.prefixes if each.version != version), None)
         if other is not None:
             yield "next-hop", 0, f"expected an address of {other}'s family, or self"
+
+
+def _site_relations(settings: AnycastSettings) -> Iterable[Finding]:
+    if settings.last_site == "keep" and not settings.sites:
+        yield "last-site", 0, "expected the other sites in sites, got none"
+    if settings.last_site == "off" and settings.sites:
+        yield "sites", 0, "expected last-site = keep, which alone asks them"
+    if len(settings.sites) > MAX_SITES:
+        yield "sites", MAX_SITES, f"expected at most {MAX_SITES} sites, got {len(settings.sites)}"
+    for index, site in enumerate(settings.sites):
+        if site in settings.sites[:index]:
+            yield "sites", index, f"expected each site once, got {site} again"
 
 
 def _together(

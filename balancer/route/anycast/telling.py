@@ -11,6 +11,7 @@ from typing import Any
 
 from balancer.interfaces import Metric, Sample
 from balancer.route.anycast.announcer import STATES, UP, Announcer
+from balancer.route.anycast.lastsite import LastSite
 from balancer.route.anycast.settings import AnycastSettings
 from balancer.route.anycast.station import Station
 
@@ -27,6 +28,7 @@ def state(announcer: Announcer, now: float) -> Mapping[str, Any]:
         "announced_in": round(max(0.0, (announcer.until or now) - now), 1) if waits else None,
         "damped": announcer.damped,
         "withdrawals_total": announcer.withdrawals,
+        "kept_total": announcer.kept,
     }
 
 
@@ -37,6 +39,15 @@ def asked_for(settings: AnycastSettings) -> Mapping[str, Any]:
         "prefixes": [str(each) for each in settings.prefixes],
         "lease": settings.lease,
         "vip_device": settings.vip_device,
+        "last_site": settings.last_site,
+    }
+
+
+def sites(others: LastSite) -> Mapping[str, Any]:
+    """What each other site said last."""
+    return {
+        f"http://{site}/": {"state": said.state, "up": said.up, "fault": said.fault}
+        for site, said in others.said.items()
     }
 
 
@@ -87,6 +98,26 @@ def announcing(labels: Labels, announcer: Announcer) -> Iterator[Metric]:
         "counter",
         (Sample(labels, float(announcer.withdrawals)),),
     )
+    yield Metric(
+        "balancer_anycast_kept",
+        "How often the prefixes stayed, or were again, announced without their service.",
+        "counter",
+        (Sample(labels, float(announcer.kept)),),
+    )
+
+
+def others(labels: Labels, others: LastSite) -> Iterator[Metric]:
+    """Metrics of the other sites, if there are any."""
+    if others.said:
+        yield Metric(
+            "balancer_anycast_site_up",
+            "Whether the other site says that it is up: 1 or 0.",
+            "gauge",
+            tuple(
+                Sample({**labels, "site": str(site)}, float(said.up))
+                for site, said in others.said.items()
+            ),
+        )
 
 
 def exabgp(labels: Labels, settings: AnycastSettings, station: Station) -> Iterator[Metric]:

@@ -12,11 +12,13 @@ from typing import Final
 from attrs import frozen
 
 from balancer.config.values import (
+    Endpoint,
     Network,
     NotBuilt,
     Unreadable,
     duration_within,
     integer,
+    listen_endpoint,
     modifiers,
     network,
     path,
@@ -116,6 +118,20 @@ def neighbor(text: str) -> NeighborLine:
         raise Unreadable("multihop= or ttl-security=, not both", text)
     asn = found.pop("as")
     return NeighborLine(where, asn, **{key.replace("-", "_"): v for key, v in found.items()})
+
+
+def other_site(text: str) -> Endpoint:
+    """`http://ADDRESS:PORT/`: another site's admin."""
+    expected = "the admin address of another site such as http://192.0.2.9:9180/"
+    if not text.startswith("http://"):
+        raise Unreadable(expected, text)
+    try:
+        found = listen_endpoint(text.removeprefix("http://").removesuffix("/"))
+    except Unreadable:
+        raise Unreadable(expected, text) from None
+    if not found.port or ip_address(found.host).is_unspecified:
+        raise Unreadable(expected, text)
+    return found
 
 
 def prefixes(text: str) -> tuple[Network, ...]:
