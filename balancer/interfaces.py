@@ -399,6 +399,10 @@ class ISite(Interface):
     def telling() -> Generator[None, None, Mapping[str, Any]]:
         """The status of a snapshot in slices, each a pool."""
 
+    def telling_of(key: str) -> Mapping[str, Any] | None:
+        """What the status of a snapshot has of the balancer of that key, `http:web`; None if there
+        is none. Cheap: others' sites may ask every second."""
+
     def metrics() -> Iterable[Metric]:
         """The metrics of a snapshot."""
 

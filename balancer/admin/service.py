@@ -4,6 +4,7 @@ The status API: `/healthz`, `/metrics`, `/api/status`. It reads the site and cha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable
 from typing import Any
 
@@ -39,7 +40,7 @@ _INDEX = b"""balancer
 
 /healthz      200 while every balancer is healthy, else 503
 /metrics      counters and histograms for Prometheus
-/api/status   all of it as JSON
+/api/status   all of it as JSON; /api/status/KIND:NAME: one balancer's part
 """
 
 
@@ -142,7 +143,15 @@ class _Metrics(_LongPage):
 
 
 class _Status(_LongPage):
+    """All of it; below it, a balancer's part by its key."""
+
+    isLeaf = False
     content_type = b"application/json"
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if not path:
+            return self
+        return _Part(self._site, path.decode("utf-8", "replace"))
 
     def pieces(self) -> Iterable[bytes]:
         telling, status = self._site.telling(), None
@@ -155,6 +164,24 @@ class _Status(_LongPage):
         # Four levels: the status, its pools, one of them, its servers.
         yield from jsontext.pieces(status, 4)
         yield b"\n"
+
+
+class _Part(_Page):
+    """One balancer's part of the status. Short, so that other sites may ask for it often."""
+
+    isLeaf = False
+    content_type = b"application/json"
+
+    def __init__(self, site: ISite, key: str) -> None:
+        super().__init__(site)
+        self._key = key
+
+    def page(self, request: Request) -> bytes:
+        told = self._site.telling_of(self._key)
+        if told is None:
+            request.setResponseCode(404)
+            return b'{"error": "no such balancer"}\n'
+        return json.dumps(told).encode() + b"\n"
 
 
 def tree(site: ISite, reactor: IReactorTime) -> Resource:

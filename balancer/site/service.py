@@ -251,6 +251,9 @@ class SiteService(MultiService):
     def telling(self) -> Slices[Mapping[str, Any]]:
         return status.telling(self)
 
+    def telling_of(self, key: str) -> Mapping[str, Any] | None:
+        return status.telling_of(self, key)
+
     def metrics(self) -> Iterable[Metric]:
         return status.metrics(self)
 

@@ -45,12 +45,19 @@ def telling(site: SiteService) -> Slices[Mapping[str, Any]]:
     return {
         "site": _site(site),
         "pools": pools,
-        "balancers": {
-            key: {"healthy": registry.health(key), **_told(key, balancer.status, {})}
-            for key, balancer in live.balancers.items()
-        },
+        "balancers": {key: _balancer(site, key) for key in live.balancers},
         "events": [event_status(event) for event in list(registry.events)[-SHOWN_EVENTS:]],
     }
+
+
+def telling_of(site: SiteService, key: str) -> Mapping[str, Any] | None:
+    """What the status has of one balancer; None if there is none of that key."""
+    return _balancer(site, key) if key in site.live.balancers else None
+
+
+def _balancer(site: SiteService, key: str) -> Mapping[str, Any]:
+    health = site.context.registry.health(key)
+    return {"healthy": health, **_told(key, site.live.balancers[key].status, {})}
 
 
 def metrics(site: SiteService) -> Iterator[Metric]:

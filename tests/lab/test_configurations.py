@@ -7,7 +7,8 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.slices import finish
-from balancer.site.plan import BadSite, Plan, reading
+from balancer.site.plan import BadSite, Plan
+from balancer.site.reading import reading
 from balancer.tap import makers
 from lab import resolving, routing
 from lab.hosts import ROOT

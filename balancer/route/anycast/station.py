@@ -90,6 +90,9 @@ class Station:
         self._routes: dict[Key, Route] = {}
         self._may_be: set[Key] = set()
         self._renewed = 0.0
+        self._unanswered: float | None = None
+        """When the helper got the first wish of those that it has not answered."""
+        self._silent = False
         self._calls: dict[str, IDelayedCall] = {}
         self._token = "" if name else secrets.token_hex(8)
         self._lease = 0.0
@@ -188,6 +191,9 @@ class Station:
     def _tick(self) -> None:
         self._later("renew", self.lease / RENEWALS, self._tick)
         self.renew()
+        since = self._unanswered
+        if since is not None and self._reactor.seconds() - since > self.lease:
+            self._helper_hangs()
 
     def renew(self) -> None:
         """Tell the helper what is to be announced, and that we live."""
@@ -199,6 +205,8 @@ class Station:
             log.warn("the lease ran out: {s:.1f} s without a renewal", s=now - self._renewed)
             for member in self._members:
                 member.lapsed(now)
+            # The helper may have answered: nobody has looked.
+            self._unanswered = None
         self._renewed = now
         routes: dict[Key, Route] = {}
         for member in self._members:
@@ -208,6 +216,8 @@ class Station:
             self.serial += 1
         if self._link is not None:
             self._may_be.update(routes)
+            if self._unanswered is None:
+                self._unanswered = now
             self._link.tell(frames.Wish(self.serial, self.lease, routes))
 
     def may_have(self, prefix: str) -> bool:
@@ -229,9 +239,14 @@ class Station:
     def _said(self, link: Link, frame: frames.Frame) -> None:
         if isinstance(frame, frames.Hello):
             self._greet(link, frame)
-        elif link is not self._link:
             return
-        elif isinstance(frame, frames.Neighbor):
+        if link is not self._link:
+            return
+        self._unanswered = None
+        if self._silent:
+            self._silent = False
+            log.info("ExaBGP's helper answers again")
+        if isinstance(frame, frames.Neighbor):
             self._session(frame)
         elif isinstance(frame, Report):
             self._take(frame)
@@ -244,7 +259,8 @@ class Station:
         if self._link is not None and self._link is not link:
             self._link.transport.abortConnection()
         self._link = link
-        self._helper_late = False
+        self._helper_late = self._silent = False
+        self._unanswered = None
         log.info("ExaBGP's helper has connected: {pid}", pid=hello.pid)
         self.renew()
 
@@ -278,10 +294,31 @@ class Station:
         for member in list(self._members):
             member.reported()
 
+    def _helper_hangs(self) -> None:
+        """It would not withdraw if we died now. One of ours is ended: ExaBGP keeps the routes, and
+        starts another, which sees what there is."""
+        if not self._silent:
+            log.error("{fault}", fault=self._silence())
+        self._silent = True
+        link = self._link
+        if self.program is None or link is None:
+            return
+        if link.kill():
+            self._later("helper", HELPER_WITHIN, self._no_helper)
+        else:
+            self.program.kill()
+
+    def _silence(self) -> str:
+        return (
+            f"ExaBGP's helper has not answered for {self.lease:g} s: it would not withdraw the "
+            "routes if the balancer died"
+        )
+
     def _lost(self, link: Link) -> None:
         if link is not self._link:
             return
-        self._link = None
+        self._link = self._unanswered = None
+        self._silent = False
         # What is announced is not known until a helper reports; it was what it was.
         self.report = self.report._replace(settled=False)
         if self._running:
@@ -368,6 +405,8 @@ class Station:
             return ours.fault
         if self._helper_late and self._link is None:
             return self._helper_fault()
+        if self._silent:
+            return self._silence()
         if self.report.fault:
             return self.report.fault
         if self.unreachable:
