@@ -66,6 +66,7 @@ GLUE_MODULES = {
     "balancer.route.anycast.reach",
     "balancer.route.anycast.secrets",
     "balancer.route.anycast.shim",
+    "balancer.route.anycast.spawned",
     "balancer.route.anycast.station",
     "balancer.route.anycast.telling",
     "balancer.route.anycast.vips",

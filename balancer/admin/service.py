@@ -4,8 +4,7 @@ The status API: `/healthz`, `/metrics`, `/api/status`. It reads the site and cha
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
@@ -151,7 +150,11 @@ class _Status(_LongPage):
     def getChild(self, path: bytes, request: Request) -> Resource:
         if not path:
             return self
-        return _Part(self._site, path.decode("utf-8", "replace"))
+        told = self._site.telling_of(path.decode("utf-8", "replace"))
+        # Without one, what Resource says of a child that it has not: 404.
+        return super().getChild(path, request) if told is None else _Part(
+            self._site, self._reactor, told
+        )
 
     def pieces(self) -> Iterable[bytes]:
         telling, status = self._site.telling(), None
@@ -166,22 +169,20 @@ class _Status(_LongPage):
         yield b"\n"
 
 
-class _Part(_Page):
-    """One balancer's part of the status. Short, so that other sites may ask for it often."""
+class _Part(_LongPage):
+    """One balancer's part of the status. Mostly short, so that other sites may ask for it often."""
 
     isLeaf = False
     content_type = b"application/json"
 
-    def __init__(self, site: ISite, key: str) -> None:
-        super().__init__(site)
-        self._key = key
+    def __init__(self, site: ISite, reactor: IReactorTime, told: Mapping[str, Any]) -> None:
+        super().__init__(site, reactor)
+        self._told = told
 
-    def page(self, request: Request) -> bytes:
-        told = self._site.telling_of(self._key)
-        if told is None:
-            request.setResponseCode(404)
-            return b'{"error": "no such balancer"}\n'
-        return json.dumps(told).encode() + b"\n"
+    def pieces(self) -> Iterable[bytes]:
+        # Two levels: the balancer, and its neighbors or connections.
+        yield from jsontext.pieces(self._told, 2)
+        yield b"\n"
 
 
 def tree(site: ISite, reactor: IReactorTime) -> Resource:

@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from balancer.interfaces import IContext, PrepareError
 from balancer.route.anycast import configuration, frames, program, reach
@@ -28,6 +27,7 @@ from balancer.route.anycast.frames import Key, Report
 from balancer.route.anycast.lines import Route
 from balancer.route.anycast.protocol import Door, Link, bind, own_uids
 from balancer.route.anycast.settings import AnycastSettings
+from balancer.route.anycast.spawned import Spawned
 from balancer.wire.keeping import Write, in_a_thread
 
 RENEWALS: Final = 4
@@ -73,12 +73,10 @@ class Station:
         self, context: IContext, name: str = "", bind: Bind = bind, write: Write | None = None
     ) -> None:
         self._bind = bind
-        self._write = write or in_a_thread(context.reactor)
         self._reactor: Any = context.reactor
         self._python = sys.executable if name else program.python(reach.user())
         digest = hashlib.sha256(context.state.encode()).hexdigest()[:16]
         self.socket_name = f"balancer-anycast-{digest}{'-' if name else ''}{name}"
-        self._path = os.path.join(context.state, "exabgp.conf")
         self._members: dict[Member, None] = {}
         self._sock: socket.socket | None = None
         self._port: Any = None
@@ -96,16 +94,22 @@ class Station:
         self._calls: dict[str, IDelayedCall] = {}
         self._token = "" if name else secrets.token_hex(8)
         self._lease = 0.0
-        self._text = ""
-        self._writing = False
         self._running = False
         self._helper_late = False
         self.unreachable: tuple[str, ...] = ()
-        self.program: program.Program | None = None
-        if not name:
-            environment = program.environment(reach.user(), self._python)
-            self.program = program.Program(self._reactor, self._path, environment, self._ended)
-            self.program.started = lambda: self._later("helper", HELPER_WITHIN, self._no_helper)
+        self._spawned = None if name else self._spawn(context, write)
+
+    def _spawn(self, context: IContext, write: Write | None) -> Spawned:
+        path = os.path.join(context.state, "exabgp.conf")
+        environment = program.environment(reach.user(), self._python)
+        ours = program.Program(self._reactor, path, environment, self._ended)
+        ours.started = lambda: self._later("helper", HELPER_WITHIN, self._no_helper)
+        return Spawned(ours, write or in_a_thread(context.reactor), self._unwritten)
+
+    @property
+    def program(self) -> program.Program | None:
+        """Our own ExaBGP; None if it is an operator's."""
+        return None if self._spawned is None else self._spawned.program
 
     # -- life
 
@@ -169,10 +173,9 @@ class Station:
         if self._port is not None:
             self._port.stopListening()
             self._port = None
-        ended = succeed(None) if self.program is None else self.program.stop()
+        ended = succeed(None) if self._spawned is None else self._spawned.stop()
         for link in list(self._door.links):
             link.transport.loseConnection()
-        self._text = ""
         return ended
 
     def _later(self, what: str, seconds: float, call: Any) -> None:
@@ -332,34 +335,20 @@ class Station:
         }
         # Its routes went with it; routers keep them for as long as graceful restart says.
         self.report, self._may_be = NOTHING, set()
-        self._text = ""
+        if self._spawned is not None:
+            self._spawned.forget()
         self.refresh()
 
     def refresh(self) -> None:
         """Have ExaBGP run with the configuration that the sections make."""
-        if self.program is None or not self._running:
+        if self._spawned is None or not self._running:
             return
         text = self.configuration()
         if self.unreachable:
             self._later("refresh", LOOK_EVERY, self.refresh)
-        if text == self._text or self._writing:
-            return
-        self._text, self._writing = text, True
-        self._write(self._path, text.encode()).addCallbacks(self._written, self._unwritten)
+        self._spawned.have(text)
 
-    def _written(self, _: object) -> None:
-        self._writing = False
-        if not self._running or self.program is None:
-            return
-        if self.program.pid is None:
-            self.program.start()
-        else:
-            self.program.restart()
-
-    def _unwritten(self, failure: Failure) -> None:
-        self._writing, self._text = False, ""
-        error = failure.value
-        log.error("{path} cannot be written: {error}", path=self._path, error=error)
+    def _unwritten(self) -> None:
         self._later("refresh", LOOK_EVERY, self.refresh)
 
     def _no_helper(self) -> None:

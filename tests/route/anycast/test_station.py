@@ -401,13 +401,47 @@ class StationTests(StationTestCase):
 
     def test_unwritten(self) -> None:
         """A configuration that cannot be written is written later."""
-        good = self.station._write
-        self.station._write = lambda path, data: fail(OSError(28, "No space left on device"))
+        spawned = self.station._spawned
+        assert spawned is not None
+        good = spawned._write
+        spawned._write = lambda path, data: fail(OSError(28, "No space left on device"))
         self.reactor.advance(ORPHAN_WITHIN)
         self.assertEqual(0, self.reactor.spawned)
-        self.station._write = good
+        spawned._write = good
         self.reactor.advance(LOOK_EVERY)
         self.assertEqual(1, self.reactor.spawned)
+
+    def test_changed_while_written(self) -> None:
+        """What changes while the file is written is written after that, and ExaBGP starts with
+        it."""
+        spawned = self.station._spawned
+        assert spawned is not None
+        writing: list[tuple[bytes, Deferred[None]]] = []
+
+        def slowly(path: str, data: bytes) -> Deferred[None]:
+            writing.append((data, Deferred()))
+            return writing[-1][1]
+        spawned._write = slowly
+        self.reactor.advance(ORPHAN_WITHIN)
+        other = Member(SITE.replace("10.9.0.2", "10.9.0.3").replace("0.2.53", "0.2.54"))
+        self.station.join(other)
+        self.assertEqual(1, len(writing))
+        writing[0][1].callback(None)
+        self.assertEqual((2, 0), (len(writing), self.reactor.spawned))
+        self.assertIn(b"neighbor 10.9.0.3", writing[1][0])
+        writing[1][1].callback(None)
+        self.assertEqual(1, self.reactor.spawned)
+
+    def test_stopped_while_written(self) -> None:
+        """A stop while the file is written starts nothing after it."""
+        spawned = self.station._spawned
+        assert spawned is not None
+        writing: Deferred[None] = Deferred()
+        spawned._write = lambda path, data: writing
+        self.reactor.advance(ORPHAN_WITHIN)
+        self.successResultOf(self.station.leave(self.member))
+        writing.callback(None)
+        self.assertEqual((0, []), (self.reactor.spawned, self.reactor.getDelayedCalls()))
 
     def test_sessions(self) -> None:
         """States of neighbors are kept, and all are down when ExaBGP ends."""
