@@ -1,5 +1,5 @@
 """
-The command: `python -m lab [up | down | map | status | run HOST COMMAND... | shell HOST]`.
+The command: `python -m lab [VERB]`; `-h` lists the verbs.
 
 Without a word it makes the lab, shows the map, asks for a host to enter, and removes it at the end.
 """
@@ -9,11 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from lab.failover import HARMS, suffer
 from lab.hosts import Failed, Hosts
 from lab.internet import DIRECTORY, Internet
+from lab.planes import last_server_dies
+from lab.tally import table
 from lab.topology import BALANCER, MAP
 
 SHELL = ("bash", "--norc", "-i")
@@ -31,6 +35,13 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("down", help="remove it, also what is left of one that was killed")
     verbs.add_parser("map", help="show who is where")
     verbs.add_parser("status", help="say what runs")
+    timeline = verbs.add_parser("timeline", help="kill the last server of a site, bring it back, "
+                                "and show when each plane followed")
+    timeline.add_argument("site", nargs="?", choices=("east", "west"), default="east")
+    failover = verbs.add_parser("failover", help="do harm while clients ask, and count what they "
+                                "see: a table")
+    failover.add_argument("harms", nargs="*", metavar="HARM",
+                          help=f"of {' '.join(HARMS)}; all of them by default")
     run = verbs.add_parser("run", help="run a command in a host")
     run.add_argument("host")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -51,6 +62,42 @@ def status(internet: Internet) -> int:
             anycast = found.get("balancers", {}).get("anycast:www", {}).get("state", "")
             print(f"{host.name}: {states or 'no answer'}; anycast {anycast or 'unknown'}")
     return 0 if there else 1
+
+
+@contextmanager
+def there(internet: Internet) -> Iterator[None]:
+    """The lab that is there, or one for now."""
+    if internet.hosts.pids():
+        yield
+        return
+    try:
+        internet.up()
+        yield
+    finally:
+        internet.down()
+
+
+def timeline(internet: Internet, site: str) -> int:
+    """Print how the site's balancers took its last server's death and return; 1 if one of them kept
+    a bound badly."""
+    with there(internet):
+        courses = last_server_dies(internet, site)
+    for course in courses:
+        print("\n".join(course.lines()))
+    late = [text for course in courses for text in course.late()]
+    print("\n".join(late) or "all within their bounds")
+    return 1 if late else 0
+
+
+def failover(internet: Internet, names: Sequence[str]) -> int:
+    """Print what clients saw of each harm."""
+    unknown = [name for name in names if name not in HARMS]
+    if unknown:
+        raise Failed(f"expected harms of {' '.join(HARMS)}, got {' '.join(unknown)}")
+    with there(internet):
+        rows = [suffer(internet, HARMS[name]) for name in names or HARMS]
+    print(table(rows))
+    return 0
 
 
 def explore(internet: Internet, second: str) -> int:
@@ -101,6 +148,10 @@ def do(internet: Internet, given: argparse.Namespace) -> int:
         return 0
     if given.verb == "status":
         return status(internet)
+    if given.verb == "timeline":
+        return timeline(internet, given.site)
+    if given.verb == "failover":
+        return failover(internet, given.harms)
     words = given.command if given.verb == "run" else SHELL
     if words and words[0] == "--":
         words = words[1:]

@@ -75,7 +75,8 @@ GLUE_MODULES = {
     "balancer.setup.disk",
 }
 
-LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving"}
+LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving", "lab.timeline",
+             "lab.notices", "lab.tally"}
 
 # A core gets bytes and `now`, and asks nobody.
 OTHERS_FOR_CORES = {"attrs", "attr"}
