@@ -6,6 +6,7 @@
 #   make bench        the comparison with nginx, HAProxy and name servers (QUICK=1: a short one, WRITE=1: into docs)
 #   make soak         the property tests with SOAK times as many examples
 #   make docs         docs/reference.md and docs/man/site.ini.5, from the options' declarations
+#   make news         what newsfragments/ adds up to, as the next release will tell it
 #   make clean        remove what the other targets made
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_id
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
 	maxminddb==2.2.0 'dnspython>=2.7' 'hypothesis>=6.100' 'setuptools<81'
 
-.PHONY: help run test test-floor bench soak docs clean
+.PHONY: help run test test-floor bench soak docs news clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -47,6 +48,9 @@ docs: $(VENV)/.run-ready
 	mv docs/reference.md.new docs/reference.md
 	$(VENV)/bin/python $(REFERENCE) manual > docs/man/site.ini.5.new
 	mv docs/man/site.ini.5.new docs/man/site.ini.5
+
+news: $(VENV)/.test-ready
+	@$(VENV)/bin/python -m towncrier build --draft --version next
 
 clean:
 	rm -rf $(VENV) $(FLOOR) _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new docs/man/*.new
