@@ -1,5 +1,5 @@
 """
-Completion of lbctl in real shells, beside a running balancer.
+Completion of lbctl and balancer-setup in real shells, beside a running balancer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 import time
 
 from balancer.lbctl import arguments
+from balancer.setup import command as setup
 from tests.live.harness import (
     LOOPBACK,
     ROOT,
@@ -31,6 +32,8 @@ from tests.parsers import verbs
 
 BASH = ROOT / "completion" / "lbctl.bash"
 ZSH = ROOT / "completion" / "_lbctl"
+SETUP_BASH = ROOT / "completion" / "balancer-setup.bash"
+SETUP_ZSH = ROOT / "completion" / "_balancer-setup"
 
 SITE = """
 [site]
@@ -74,7 +77,9 @@ class CompletionTestCase(LiveTestCase):
         """What Bash offers for the last word of the line; '' if that ends with a blank."""
         words = line.split(" ")
         quoted = " ".join(map(shlex.quote, words))
-        script = (f"source {BASH}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _lbctl; "
+        file = ROOT / "completion" / f"{words[0]}.bash"
+        function = f"_{words[0].replace('-', '_')}"
+        script = (f"source {file}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; {function}; "
                   'printf "%s\\n" "${COMPREPLY[@]}"')
         done = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True,
                               timeout=20, cwd=self.directory, env=self.environment, check=False)
@@ -120,6 +125,16 @@ class WordTests(CompletionTestCase):
             self.assertEqual(options, set(self.bash(" ".join(("lbctl", *words, "-")))), words)
             for option in options:
                 self.assertRegex(ZSH.read_text(), rf"(?<![\w-]){option}(?![\w-])")
+
+    def test_setup(self) -> None:
+        """Bash offers balancer-setup's verbs and exactly its options; zsh knows all of them."""
+        self.assertEqual(["kernel", "bfd", "certificate", "undo"], self.bash("balancer-setup "))
+        self.assertEqual(["bfd"], self.bash("balancer-setup undo b"))
+        self.assertEqual([], self.bash("balancer-setup bfd "))
+        for words, options in verbs(setup.parser()).items():
+            self.assertEqual(options, set(self.bash(" ".join(("balancer-setup", *words, "-")))))
+            for word in (*words, *options):
+                self.assertRegex(SETUP_ZSH.read_text(), rf"(?<![\w-]){word}(?![\w-])")
 
 
 class NameTests(CompletionTestCase):
@@ -193,7 +208,8 @@ class ZshTests(CompletionTestCase):
     def test_syntax(self) -> None:
         """zsh reads the file."""
         need("zsh")
-        for command in (["zsh", "-n", str(ZSH)], ["bash", "-n", str(BASH)]):
+        for command in (["zsh", "-n", str(ZSH)], ["zsh", "-n", str(SETUP_ZSH)],
+                        ["bash", "-n", str(BASH)], ["bash", "-n", str(SETUP_BASH)]):
             done = subprocess.run(command, capture_output=True, timeout=10, check=False)
             self.assertEqual((0, b""), (done.returncode, done.stderr))
 
@@ -211,7 +227,8 @@ class ZshTests(CompletionTestCase):
         out.unlink(missing_ok=True)
         # A widget of ours writes the line down: what a terminal shows is full of cursor movements.
         (self.directory / ".zshrc").write_text(
-            f"fpath=({ZSH.parent} $fpath)\nautoload -Uz compinit\ncompinit -u -D\n"
+            f"fpath=({ZSH.parent} $fpath)\nautoload -Uz compinit\n"
+            f"compinit -u -d {self.directory}/dump\n"
             f"note() {{ print -r -- \"$BUFFER\" > {out} }}\nzle -N note\nbindkey '^X' note\n"
             f"print READY\n")
         pid, terminal = os.forkpty()
@@ -249,5 +266,15 @@ class ZshTests(CompletionTestCase):
             "lbctl explain subd": "lbctl explain subdomains ",
             "lbctl explain tcp ec": "lbctl explain tcp echo ",
             "lbctl check sit": "lbctl check site.ini ",
+        }.items():
+            self.completes(line, wanted)
+
+    def test_completes_setup(self) -> None:
+        """So are those of balancer-setup."""
+        need("zsh")
+        for line, wanted in {
+            "balancer-setup undo ker": "balancer-setup undo kernel ",
+            "balancer-setup --dry-run cert": "balancer-setup --dry-run certificate ",
+            "balancer-setup bfd ::1 --tim": "balancer-setup bfd ::1 --timers ",
         }.items():
             self.completes(line, wanted)
