@@ -9,6 +9,7 @@
 #   make docs         docs/reference.md and docs/man/site.ini.5, from the options' declarations
 #   make deb          the Debian package into dist/ (needs dpkg-dev, and what debian/control builds with)
 #   make test-deb     that package on a machine of the test's own (root; debootstrap, lintian, systemd)
+#   make news         what newsfragments/ adds up to, as the next release will tell it
 #   make clean        remove what the other targets made
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_id
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
 	maxminddb==2.2.0 'dnspython>=2.7' 'hypothesis>=6.100' 'setuptools<81'
 
-.PHONY: help run test test-floor bench lab soak deb test-deb docs clean
+.PHONY: help run test test-floor bench lab soak deb test-deb docs news clean
 help:
 	@sed -n 's/^#   //p' Makefile
 
@@ -67,6 +68,9 @@ docs: $(VENV)/.run-ready
 	mv docs/reference.md.new docs/reference.md
 	$(VENV)/bin/python $(REFERENCE) manual > docs/man/site.ini.5.new
 	mv docs/man/site.ini.5.new docs/man/site.ini.5
+
+news: $(VENV)/.test-ready
+	@$(VENV)/bin/python -m towncrier build --draft --version next
 
 clean:
 	rm -rf $(VENV) $(FLOOR) dist _trial_temp* .mypy_cache .ruff_cache .hypothesis docs/reference.md.new docs/man/*.new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,15 @@ from balancer.site.reading import reading
 from balancer.tap import makers
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 
-PAGES = ("README.md", "docs/anycast.md", "docs/dns.md", "docs/ecmp.md", "docs/subdomains.md")
+PAGES = (
+    "README.md",
+    "docs/anycast.md",
+    "docs/dns.md",
+    "docs/ecmp.md",
+    "docs/operate.md",
+    "docs/security.md",
+    "docs/subdomains.md",
+)
 
 EDGE_KINDS = {"http", "tcp", "udp", "dns", "place", "subdomains", "anycast"}
 """What an edge has; `demo` is for trying things out."""
@@ -44,6 +53,16 @@ class PageTests(SynchronousTestCase):
                 except BadSite as bad:
                     self.fail("\n".join(map(str, bad.problems)))
                 self.assertEqual((), tuple(plan.warnings))
+
+    def test_links(self) -> None:
+        """Whatever a document names of the repository, by a link or by its path, is there."""
+        for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+            text = file.read_text()
+            linked = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+            lost = [each for each in linked if not (file.parent / each).exists()]
+            named = re.findall(r"\b(?:docs|tests|conf)/[\w/-]+\.(?:md|py|ini|zone)\b(?!\.)", text)
+            lost += [each for each in named if not (ROOT / each).exists()]
+            self.assertEqual([], lost, file.name)
 
     def test_options(self) -> None:
         """docs/dns.md names each option of [dns] and [place], each policy and each word of

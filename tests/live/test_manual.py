@@ -1,8 +1,9 @@
-"""The manual pages as `man` and groff set them."""
+"""The manual pages as `man` and groff set them, and the news as towncrier does."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
 
 from tests.live.harness import LiveTestCase, ask, need
 from tests.pages import ROOT
@@ -46,3 +47,16 @@ class ManualTests(LiveTestCase):
         for page in PAGES:
             said = ask("lexgrog", str(ROOT / "docs" / "man" / page))
             self.assertIn(f'"{page.rpartition(".")[0]} - ', said)
+
+
+class NewsTests(LiveTestCase):
+    """newsfragments/"""
+
+    def test_draft(self) -> None:
+        """towncrier takes every fragment, and its draft has the text of each."""
+        directory = ROOT / "newsfragments"
+        draft = " ".join(ask("env", "-C", str(ROOT), sys.executable, "-m", "towncrier", "build",
+                             "--draft", "--version", "next").split())
+        lost = [each.name for each in directory.iterdir()
+                if " ".join(each.read_text().split()) not in draft]
+        self.assertEqual([], [name for name in lost if name != ".gitignore"])

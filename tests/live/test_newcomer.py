@@ -27,6 +27,7 @@ from tests.live.harness import (
     wait_until,
 )
 from tests.live.traffic import Traffic
+from tests.pages import Text, pieces
 
 SITE = ROOT / "conf" / "site.ini"
 HTTP, TCP, UDP, DNS, ADMIN = 8080, 8081, 8082, 8053, 9180
@@ -179,6 +180,24 @@ class FirstLookTests(NewcomerTestCase):
         """`--check` says that the file is good, and does not mind that its ports are in use."""
         second = self.twistd(SITE, "--check", name="check")
         self.assertEqual(second.wait(), 0, second.output)
+
+
+class ReadmeTests(NewcomerTestCase):
+    """What README.md has a newcomer type."""
+
+    def test_commands(self) -> None:
+        """Each line of the block that begins with curl does what it is there for: it succeeds, and
+        what it prints has the word that says so."""
+        wait_until("a and b are up", both_up)
+        found = [each.text.strip().splitlines()
+                 for each in pieces((ROOT / "README.md").read_text())
+                 if isinstance(each, Text) and each.text.startswith("curl ")]
+        words = ("hello from", "hi", "hi", "127.0.0.1", '"pools"', "down", "up", "pool web")
+        self.assertEqual([len(words)], [len(block) for block in found])
+        (self.directory / ".venv").symlink_to(TWISTD.parent.parent)
+        for line, word in zip(found[0], words, strict=True):
+            said = ask("env", "-C", str(self.directory), f"PYTHONPATH={ROOT}", "sh", "-c", line)
+            self.assertIn(word, said, line)
 
 
 class DownAndUpTests(NewcomerTestCase):

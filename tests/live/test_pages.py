@@ -20,16 +20,19 @@ from typing import ClassVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.live.dns.mmdb import city, database
-from tests.live.harness import LiveTestCase, Process, ask, need
+from tests.live.harness import LiveTestCase, Process, ask, need, wait_until
 from tests.live.namespaces import ip, network
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
-from tests.wire.certificates import Authority
+from tests.wire.certificates import DAY, NOW, Authority
 
 CLIENTS = ip_network("203.0.113.0/24"), city("JP", "AS", 36.0, 138.0)
 """Where the page says that its client is."""
 
 FILES = {"$TTL": "example.zone", "key ": "keys"}
 """What the blocks that begin so are called in the page's site files."""
+
+COMMANDS = {"lbctl": "balancer.lbctl", "balancer-setup": "balancer.setup.command"}
+"""What is typed on a page, and what it runs."""
 
 WITHIN = 5.0
 """Seconds until a command prints what the page says: checks, verdicts and logs take their time."""
@@ -54,10 +57,11 @@ class PageTestCase(LiveTestCase):
             for start, name in FILES.items():
                 if isinstance(piece, Text) and piece.text.startswith(start):
                     (self.directory / name).write_text(piece.text)
-        lbctl = self.directory / "lbctl"
-        python = f"PYTHONPATH={ROOT} exec {sys.executable}"
-        lbctl.write_text(f'#!/bin/sh\n{python} -m balancer.lbctl "$@"\n')
-        lbctl.chmod(0o755)
+        for command, module in COMMANDS.items():
+            script = self.directory / command
+            python = f"PYTHONPATH={ROOT} exec {sys.executable}"
+            script.write_text(f'#!/bin/sh\n{python} -m {module} "$@"\n')
+            script.chmod(0o755)
         demo = "".join(f"[demo {name}]\nhttp = {at}:80\n" for name, at in self.servers.items())
         path = self.site_file(f"[site]\nadmin = off\ncontrol = off\nstate = demo\n{demo}")
         self.twistd(path.rename(self.directory / "servers.ini"), name="servers").running()
@@ -128,6 +132,37 @@ class SubdomainsPageTests(PageTestCase):
 
     def test_page(self) -> None:
         """Everything on the page happens as it says."""
+        self.walk()
+
+
+class OperatePageTests(PageTestCase):
+    """docs/operate.md: its runbook."""
+
+    page = ROOT / "docs" / "operate.md"
+    addresses = ("192.0.2.80",)
+    servers: ClassVar = {"a": "192.0.2.11", "b": "192.0.2.12", "c": "192.0.2.13"}
+
+    def test_page(self) -> None:
+        """Everything on the page happens as it says, and the last command ends the balancer."""
+        need("jq", "openssl", "sed", "install")
+        authority = Authority()
+        for file, days in (("www.pem", 20), ("renewed.pem", 90)):
+            made = authority.issue("www.example.org", expires=NOW + days * DAY)
+            made.save(self.directory / file)
+        self.walk()
+        wait_until("the balancer is gone", lambda: not (self.directory / "balancer.pid").exists())
+
+
+class SecurityPageTests(PageTestCase):
+    """docs/security.md."""
+
+    page = ROOT / "docs" / "security.md"
+    addresses = ("192.0.2.80",)
+    servers: ClassVar = {"a": "192.0.2.11"}
+
+    def test_page(self) -> None:
+        """Everything on the page happens as it says."""
+        need("nc")
         self.walk()
 
 
