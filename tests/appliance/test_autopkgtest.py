@@ -33,7 +33,7 @@ class AutopkgtestTests(ApplianceTestCase):
     def test_live(self) -> None:
         """So do the live tests, without the source of what they test."""
         said = self.runs("live")
-        self.assertIn("PASSED (successes=12)", said)
+        self.assertRegex(said, r"\nPASSED \(successes=\d\d\)\n")
 
     def test_all_named(self) -> None:
         """Each test that debian/tests/control names is one of these."""
