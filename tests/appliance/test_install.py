@@ -8,6 +8,7 @@ import re
 import time
 
 from tests.appliance.machine import ApplianceTestCase
+from tests.wire.certificates import Authority
 
 INSTALL = "dpkg -i /debs/balancer.deb"
 
@@ -43,6 +44,23 @@ pool = web
 [tcp echo]
 listen = 127.0.0.1:8081
 pool = echo
+"""
+
+TLS = """\
+[site]
+control = /run/balancer/lb.sock
+state = /var/lib/balancer
+[pool secure]
+servers = a 127.0.0.1:443 tls sni=www.example.test
+check = https GET / expect=201
+interval = 200ms
+tls-ca = /etc/balancer/ca.pem
+[http front]
+listen = 0.0.0.0:80
+pool = secure
+[http behind]
+listen = 127.0.0.1:443 tls=/etc/balancer/tls
+routes = -> respond 201 over TLS
 """
 
 
@@ -104,6 +122,20 @@ class InstallTests(ApplianceTestCase):
         self.assertEqual((shown["pid"], shown["state"]), (pid, "active"))
         self.assertIn("not reloaded", shown["status"])
         self.does("curl -sf http://127.0.0.1/")
+
+    def test_tls(self) -> None:
+        """A key that root and the service alone may read is served, and TLS to servers and in
+        checks works where no memory may be written and executed."""
+        self.install()
+        authority = Authority()
+        made = authority.issue("www.example.test").save(self.debs / "www.pem")
+        (self.debs / "ca.pem").write_bytes(authority.pem)
+        self.does(f"install -o root -g balancer -m 640 /debs/{made.name} /etc/balancer/tls/ && "
+                  "install -m 644 /debs/ca.pem /etc/balancer/ca.pem")
+        self.write("/etc/balancer/site.ini", TLS)
+        self.does("systemctl restart balancer.service")
+        self.does("until lbctl status | grep -q ' up '; do sleep 0.1; done", 15)
+        self.assertEqual(self.does("curl -sf http://127.0.0.1/"), "over TLS\n")
 
     def test_upgrade(self) -> None:
         """An upgrade runs the new version once the old process has drained: a connection that was

@@ -189,6 +189,15 @@ class NotifyTests(LiveTestCase):
             wait_until("it lives", lambda: len(manager.lives()) > count, within=WATCHDOG)
             self.assertEqual(process.stop(), 0, process.output)
 
+    def test_hung(self) -> None:
+        """The signal of a watchdog that had enough has Python show where the process hangs, as the
+        unit asks for."""
+        with self.managed(self.path(), "PYTHONFAULTHANDLER=1") as (process, manager):
+            self.ready(manager)
+            process.signal(signal.SIGABRT)
+            self.assertEqual(process.wait(), -signal.SIGABRT)
+            self.assertIn("balancer/wire/lean.py", process.output)
+
     def test_watchdog_of_another(self) -> None:
         """A watchdog for another process gets no sign of ours."""
         with self.managed(self.path(), "WATCHDOG_USEC=100000", "WATCHDOG_PID=1") as (_, manager):
