@@ -1,15 +1,17 @@
 """
-The command: `python -m lab [up | down | map | status | run HOST COMMAND... | shell HOST]`.
+The command: `python -m lab [up | down | map | status | VERB HOST]`; VERB is start, shell, or run.
 
-Without a word it makes the lab, shows the map, asks for a host to enter, and removes it at the end.
+Without a word it makes the lab, shows the map, does what is asked of it, and removes it at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lab.hosts import Failed, Hosts
@@ -17,6 +19,14 @@ from lab.internet import DIRECTORY, Internet
 from lab.topology import BALANCER, MAP
 
 SHELL = ("bash", "--norc", "-i")
+
+ASKED = ("map", "status", "start")
+"""Verbs that are understood at the prompt as well."""
+
+WELCOME = """\
+`ann` opens a shell in that host, `ann curl -s http://192.0.2.1/` runs a command in it, in sh.
+`map`, `status`, and `start HOST` for what was killed there. Ctrl-D, or `exit`, removes the lab.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("down", help="remove it, also what is left of one that was killed")
     verbs.add_parser("map", help="show who is where")
     verbs.add_parser("status", help="say what runs")
+    start = verbs.add_parser("start", help="start the server or balancer of a host, after a kill")
+    start.add_argument("host")
     run = verbs.add_parser("run", help="run a command in a host")
     run.add_argument("host")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -55,15 +67,14 @@ def status(internet: Internet) -> int:
 
 def explore(internet: Internet, second: str) -> int:
     """The lab for as long as somebody looks at it."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  lets the terminal edit and repeat lines
     internet.up(second)
     print(MAP)
-    print("Enter a host's name for a shell in it, for example ann; nothing ends the lab.")
+    print(WELCOME)
     try:
-        while name := input("lab> ").strip():
-            if name in internet.lab.names:
-                internet.hosts.call(name, *SHELL)
-            else:
-                print(f"expected one of {' '.join(internet.lab.names)}, got {name!r}")
+        while (line := input("lab> ").strip()) != "exit":
+            asked(internet, line)
     except (EOFError, KeyboardInterrupt):
         print()
     finally:
@@ -71,16 +82,32 @@ def explore(internet: Internet, second: str) -> int:
     return 0
 
 
+def asked(internet: Internet, line: str) -> None:
+    """One line at the prompt. Ctrl-C ends what it does, not the lab."""
+    name, _, command = line.partition(" ")
+    try:
+        if name in internet.lab.names:
+            words = ("sh", "-c", command) if command.strip() else SHELL
+            internet.hosts.call(name, *words)
+        elif name in ASKED:
+            do(internet, parser().parse_args(shlex.split(line)))
+        elif name:
+            expected = " ".join((*internet.lab.names, *ASKED, "exit"))
+            print(f"expected one of {expected}, got {name!r}")
+    except (Failed, ValueError) as failed:  # ValueError: a quote is left open
+        print(f"lab: {failed}")
+    except (KeyboardInterrupt, SystemExit):  # SystemExit: argparse has said what it expected
+        print()
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     given = parser().parse_args(words)
-    if given.verb == "map":
-        print(MAP, end="")
-        return 0
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and given.verb != "map":
         print("lab: needs root, for namespaces", file=sys.stderr)
         return 2
-    internet = Internet(Hosts(given.directory, lasting=True))
+    # What somebody looks at is gone with him, however he leaves.
+    internet = Internet(Hosts(given.directory, lasting=given.verb is not None))
     try:
         return do(internet, given)
     except Failed as failed:
@@ -99,8 +126,14 @@ def do(internet: Internet, given: argparse.Namespace) -> int:
     if given.verb == "down":
         print(f"{internet.down()} hosts removed")
         return 0
+    if given.verb == "map":
+        print(MAP, end="")
+        return 0
     if given.verb == "status":
         return status(internet)
+    if given.verb == "start":
+        internet.start(given.host)
+        return 0
     words = given.command if given.verb == "run" else SHELL
     if words and words[0] == "--":
         words = words[1:]
