@@ -1,5 +1,5 @@
 """
-The command: `python -m lab [up | down | map | status | VERB HOST]`; VERB is start, shell, or run.
+The command: `python -m lab [VERB]`; `-h` lists the verbs.
 
 Without a word it makes the lab, shows the map, does what is asked of it, and removes it at the end.
 """
@@ -10,22 +10,24 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.hosts import Failed, Hosts
 from lab.internet import DIRECTORY, Internet
+from lab.planes import last_server_dies
 from lab.topology import BALANCER, MAP
 
 SHELL = ("bash", "--norc", "-i")
 
-ASKED = ("map", "status", "start")
+ASKED = ("map", "status", "start", "timeline")
 """Verbs that are understood at the prompt as well."""
 
 WELCOME = """\
 `ann` opens a shell in that host, `ann curl -s http://192.0.2.1/` runs a command in it, in sh.
-`map`, `status`, and `start HOST` for what was killed there. Ctrl-D, or `exit`, removes the lab.
+`map`, `status`, `timeline`, and `start HOST` for what was killed there. Ctrl-D, or `exit`, removes
+the lab.
 """
 
 
@@ -43,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("status", help="say what runs")
     start = verbs.add_parser("start", help="start the server or balancer of a host, after a kill")
     start.add_argument("host")
+    timeline = verbs.add_parser("timeline", help="kill the last server of a site, bring it back, "
+                                "and show when each plane followed")
+    timeline.add_argument("site", nargs="?", choices=("east", "west"), default="east")
     run = verbs.add_parser("run", help="run a command in a host")
     run.add_argument("host")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -63,6 +68,31 @@ def status(internet: Internet) -> int:
             anycast = found.get("balancers", {}).get("anycast:www", {}).get("state", "")
             print(f"{host.name}: {states or 'no answer'}; anycast {anycast or 'unknown'}")
     return 0 if there else 1
+
+
+@contextmanager
+def there(internet: Internet) -> Iterator[None]:
+    """The lab that is there, or one for now."""
+    if internet.hosts.pids():
+        yield
+        return
+    try:
+        internet.up()
+        yield
+    finally:
+        internet.down()
+
+
+def timeline(internet: Internet, site: str) -> int:
+    """Print how the site's balancers took its last server's death and return; 1 if one of them kept
+    a bound badly."""
+    with there(internet):
+        courses = last_server_dies(internet, site)
+    for course in courses:
+        print("\n".join(course.lines()))
+    late = [text for course in courses for text in course.late()]
+    print("\n".join(late) or "all within their bounds")
+    return 1 if late else 0
 
 
 def explore(internet: Internet, second: str) -> int:
@@ -134,6 +164,8 @@ def do(internet: Internet, given: argparse.Namespace) -> int:
     if given.verb == "start":
         internet.start(given.host)
         return 0
+    if given.verb == "timeline":
+        return timeline(internet, given.site)
     words = given.command if given.verb == "run" else SHELL
     if words and words[0] == "--":
         words = words[1:]

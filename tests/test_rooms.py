@@ -63,7 +63,8 @@ GLUE_MODULES = {
     "balancer.route.anycast.vips",
 }
 
-LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving"}
+LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving", "lab.timeline",
+             "lab.notices"}
 
 # A core gets bytes and `now`, and asks nobody.
 OTHERS_FOR_CORES = {"attrs", "attr"}

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from lab.hosts import Hosts, wait_until
 from lab.internet import Internet
+from lab.planes import last_server_dies
+from lab.timeline import FOLLOWERS, PLANES
 from tests.live.harness import ROOT, ask, need
 from tests.live.labs import LabTestCase
 from tests.live.namespaces import need_root
@@ -58,6 +60,27 @@ class WorkTests(LabTestCase):
         wait_until("west takes ann", lambda: "west-" in told(
             "ann", "curl", "-sS", "-m", "5", "http://192.0.2.1/"), 5)
         self.assertEqual(told("ann", "dig", "+short", "@10.1.0.2", "east.lab.test"), "")
+
+
+class PlaneTests(LabTestCase):
+    """One verdict, four planes."""
+
+    def test_last_server(self) -> None:
+        """When the last server of a site is killed, HTTP, TCP, ECMP, DNS and BGP follow within
+        200 ms of the verdict, which comes in its time; so they do when it is back; and events name
+        the verdict's. On a busy machine one of three times is enough for the clock."""
+        internet = self.internet()
+        for _ in range(3):
+            courses = last_server_dies(internet, "east")
+            late = [text for course in courses for text in course.late()]
+            self.assertEqual(len(courses), 4)
+            for course in courses:
+                self.assertEqual(set(course.planes), set(PLANES), course)
+                self.assertEqual(set(course.verdict.followers), set(FOLLOWERS), course)
+            if not late:
+                break
+            internet.wait()
+        self.assertEqual(late, [], "\n".join(line for each in courses for line in each.lines()))
 
 
 class CommandTests(LabTestCase):
