@@ -24,6 +24,8 @@ _COMMAND = re.compile(r"(\$|lab>) (\S.*)")
 
 _ABOUT = re.compile(r"~(\d+(?:\.\d+)?)")
 
+_REST = "..."
+
 FACTOR = 1.6
 """What `about` means: at most so many times the number, and so many times less."""
 
@@ -38,7 +40,7 @@ class SiteFile:
 @frozen
 class Command:
     """What is typed at a prompt (`$` or `lab>`), and the lines that it prints; `...` stands for
-    anything, `~100` for a number of about that."""
+    anything, `~100` for a number of about that, and a line of `...` for any lines."""
 
     typed: str
     printed: tuple[str, ...]
@@ -47,10 +49,10 @@ class Command:
     def is_printed(self, output: str) -> bool:
         """Whether the output has these lines, as many and in any order: answers take turns."""
         lines = [line for line in map(_words, output.splitlines()) if line]
-        wanted = [line for line in map(_words, self.printed) if line]
-        return len(lines) == len(wanted) and all(
-            any(_is_line(each, line) for line in lines) for each in wanted
-        )
+        printed = [line for line in map(_words, self.printed) if line]
+        wanted = [line for line in printed if line != _REST]
+        is_enough = len(lines) == len(wanted) or (_REST in printed and len(lines) > len(wanted))
+        return is_enough and all(any(_is_line(each, line) for line in lines) for each in wanted)
 
 
 def _words(line: str) -> str:

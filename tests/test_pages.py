@@ -112,6 +112,14 @@ class PieceTests(SynchronousTestCase):
             [Command("one", ("x",)), Command("ann two", ("lab>",), "lab>")],
             list(pieces("x\n\n    $ one\n    x\n    lab> ann two\n    lab>\n")))
 
+    def test_rest(self) -> None:
+        """A line of dots is any lines, or none; those beside it are there all the same."""
+        command = Command("x", ("a", "...", "b"))
+        for output in ("a\nb\n", "a\nc\nd\nb\n"):
+            self.assertTrue(command.is_printed(output), output)
+        for output in ("a\n", "a\nc\nd\n"):
+            self.assertFalse(command.is_printed(output), output)
+
     def test_about(self) -> None:
         """A number of about that size is enough, on either side."""
         command = Command("x", ("Latency ~120ms ... ~9.5",))

@@ -5,7 +5,6 @@ docs/tour.md, typed as a reader would: into the prompt of `make lab`, line by li
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -89,24 +88,17 @@ class TourTests(LiveTestCase):
         first, *commands = [each for each in pieces(TOUR.read_text()) if isinstance(each, Command)]
         self.assertEqual((first.prompt, first.typed), ("$", "make lab"))
         lab = self.lab()
-        self.assertEqual(missing(first, lab.welcome), [])
+        self.assertTrue(first.is_printed(lab.welcome), lab.welcome)
         self.assertGreater(len(commands), 50)
         for command in commands:
             self.assertEqual(command.prompt, "lab>", command)
-            output = self.prints(lab, command)
-            if "web/c went down" in command.typed:
-                self.is_one_verdict(output)
+            self.prints(lab, command)
         self.assertEqual(lab.close(), 0)
         self.assertEqual(Hosts(self.directory / "lab").pids(), {})
         self.assertFalse((self.directory / "lab").exists())
 
-    def is_one_verdict(self, output: str) -> None:
-        """What followed a verdict has its number."""
-        verdict, *others = re.findall(r"(\d+)  web/c|event\s+(\d+)\)", output)
-        self.assertEqual(others, [("", verdict[0])] * 3, output)
-
-    def prints(self, lab: Lab, command: Command) -> str:
-        """It prints what the page says, within some seconds; what it prints."""
+    def prints(self, lab: Lab, command: Command) -> None:
+        """It prints what the page says, within some seconds."""
         began = time.monotonic()
         while not command.is_printed(output := lab.type(command.typed)):
             wanted = "\n".join(command.printed)
@@ -114,10 +106,3 @@ class TourTests(LiveTestCase):
             self.assertFalse(late, f"lab> {command.typed}\n{output}\nthe page says:\n{wanted}")
             self.assertIsNone(lab.status(), output)
             time.sleep(0.2)
-        return output
-
-
-def missing(command: Command, output: str) -> list[str]:
-    """Lines of the page that are not in the output; `...` alone is the rest of it."""
-    return [line for line in command.printed
-            if line.strip() != "..." and line.strip() not in map(str.strip, output.splitlines())]
