@@ -1,16 +1,17 @@
 """
 The command: `python -m lab [VERB]`; `-h` lists the verbs.
 
-Without a word it makes the lab, shows the map, asks for a host to enter, and removes it at the end.
+Without a word it makes the lab, shows the map, does what is asked of it, and removes it at the end.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.failover import HARMS, suffer
@@ -21,6 +22,15 @@ from lab.tally import table
 from lab.topology import BALANCER, MAP
 
 SHELL = ("bash", "--norc", "-i")
+
+ASKED = ("map", "status", "start", "timeline")
+"""Verbs that are understood at the prompt as well."""
+
+WELCOME = """\
+`ann` opens a shell in that host, `ann curl -s http://192.0.2.1/` runs a command in it, in sh.
+`map`, `status`, `timeline`, and `start HOST` for what was killed there. Ctrl-D, or `exit`, removes
+the lab.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("down", help="remove it, also what is left of one that was killed")
     verbs.add_parser("map", help="show who is where")
     verbs.add_parser("status", help="say what runs")
+    start = verbs.add_parser("start", help="start the server or balancer of a host, after a kill")
+    start.add_argument("host")
     timeline = verbs.add_parser("timeline", help="kill the last server of a site, bring it back, "
                                 "and show when each plane followed")
     timeline.add_argument("site", nargs="?", choices=("east", "west"), default="east")
@@ -102,15 +114,14 @@ def failover(internet: Internet, names: Sequence[str]) -> int:
 
 def explore(internet: Internet, second: str) -> int:
     """The lab for as long as somebody looks at it."""
+    with suppress(ImportError):
+        import readline  # noqa: F401  lets the terminal edit and repeat lines
     internet.up(second)
     print(MAP)
-    print("Enter a host's name for a shell in it, for example ann; nothing ends the lab.")
+    print(WELCOME)
     try:
-        while name := input("lab> ").strip():
-            if name in internet.lab.names:
-                internet.hosts.call(name, *SHELL)
-            else:
-                print(f"expected one of {' '.join(internet.lab.names)}, got {name!r}")
+        while (line := input("lab> ").strip()) != "exit":
+            asked(internet, line)
     except (EOFError, KeyboardInterrupt):
         print()
     finally:
@@ -118,16 +129,32 @@ def explore(internet: Internet, second: str) -> int:
     return 0
 
 
+def asked(internet: Internet, line: str) -> None:
+    """One line at the prompt. Ctrl-C ends what it does, not the lab."""
+    name, _, command = line.partition(" ")
+    try:
+        if name in internet.lab.names:
+            words = ("sh", "-c", command) if command.strip() else SHELL
+            internet.hosts.call(name, *words)
+        elif name in ASKED:
+            do(internet, parser().parse_args(shlex.split(line)))
+        elif name:
+            expected = " ".join((*internet.lab.names, *ASKED, "exit"))
+            print(f"expected one of {expected}, got {name!r}")
+    except (Failed, ValueError) as failed:  # ValueError: a quote is left open
+        print(f"lab: {failed}")
+    except (KeyboardInterrupt, SystemExit):  # SystemExit: argparse has said what it expected
+        print()
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Do what the command line says; the exit status."""
     given = parser().parse_args(words)
-    if given.verb == "map":
-        print(MAP, end="")
-        return 0
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and given.verb != "map":
         print("lab: needs root, for namespaces", file=sys.stderr)
         return 2
-    internet = Internet(Hosts(given.directory, lasting=True))
+    # What somebody looks at is gone with him, however he leaves.
+    internet = Internet(Hosts(given.directory, lasting=given.verb is not None))
     try:
         return do(internet, given)
     except Failed as failed:
@@ -146,8 +173,14 @@ def do(internet: Internet, given: argparse.Namespace) -> int:
     if given.verb == "down":
         print(f"{internet.down()} hosts removed")
         return 0
+    if given.verb == "map":
+        print(MAP, end="")
+        return 0
     if given.verb == "status":
         return status(internet)
+    if given.verb == "start":
+        internet.start(given.host)
+        return 0
     if given.verb == "timeline":
         return timeline(internet, given.site)
     if given.verb == "failover":

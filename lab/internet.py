@@ -119,6 +119,18 @@ class Internet:
         self.hosts.start(name, "balancer", "twistd", "-n", "--pidfile=", "lb", "--config",
                          str(site))
 
+    def start(self, name: str) -> None:
+        """Start the server or balancer of a host again, once it has ended. Raises `Failed`."""
+        starts = {**{each.name: ("server", self.start_server) for each in self.lab.of_role(SERVER)},
+                  **{each.name: ("balancer", self.start_balancer)
+                     for each in self.lab.of_role(BALANCER)}}
+        if name not in starts:
+            raise Failed(f"expected one of {' '.join(starts)}, got {name!r}")
+        what, start = starts[name]
+        if self.hosts.process(name, what) is not None:
+            raise Failed(f"{name}: the {what} runs")
+        start(name)
+
     # -- looking at it
 
     def get(self, name: str, path: str, address: str = "127.0.0.1", port: int = ADMIN) -> bytes:

@@ -19,7 +19,15 @@ INDENT = "    "
 
 _SECTION = re.compile(r"\[[a-z]+(?: [^\]]+)?\]")
 
-_COMMAND = "$ "
+_COMMAND = re.compile(r"(\$|lab>) (\S.*)")
+"""A line that is typed: after a shell's prompt, or after the lab's."""
+
+_ABOUT = re.compile(r"~(\d+(?:\.\d+)?)")
+
+_REST = "..."
+
+FACTOR = 1.6
+"""What `about` means: at most so many times the number, and so many times less."""
 
 
 @frozen
@@ -31,26 +39,38 @@ class SiteFile:
 
 @frozen
 class Command:
-    """What is typed, and the lines that it prints; `...` stands for anything."""
+    """What is typed at a prompt (`$` or `lab>`), and the lines that it prints; `...` stands for
+    anything, `~100` for a number of about that, and a line of `...` for any lines."""
 
     typed: str
     printed: tuple[str, ...]
+    prompt: str = "$"
 
     def is_printed(self, output: str) -> bool:
         """Whether the output has these lines, as many and in any order: answers take turns."""
         lines = [line for line in map(_words, output.splitlines()) if line]
-        wanted = [line for line in map(_words, self.printed) if line]
-        return len(lines) == len(wanted) and all(
-            any(re.fullmatch(_pattern(each), line) for line in lines) for each in wanted
-        )
+        printed = [line for line in map(_words, self.printed) if line]
+        wanted = [line for line in printed if line != _REST]
+        is_enough = len(lines) == len(wanted) or (_REST in printed and len(lines) > len(wanted))
+        return is_enough and all(any(_is_line(each, line) for line in lines) for each in wanted)
 
 
 def _words(line: str) -> str:
     return " ".join(line.split())
 
 
-def _pattern(line: str) -> str:
-    return ".*".join(map(re.escape, line.split("...")))
+def _is_line(wanted: str, line: str) -> bool:
+    parts = _ABOUT.split(wanted)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)".join(map(_pattern, parts[::2])), line)
+    return found is not None and all(map(_is_about, parts[1::2], found.groups()))
+
+
+def _is_about(wanted: str, number: str) -> bool:
+    return float(wanted) / FACTOR < float(number) < float(wanted) * FACTOR
+
+
+def _pattern(text: str) -> str:
+    return ".*".join(map(re.escape, text.split("...")))
 
 
 @frozen
@@ -68,8 +88,9 @@ def pieces(page: str) -> Iterator[Piece]:
     sections: dict[str, str] = {}
     for block in _blocks(page):
         for part in _parts(block):
-            if part[0].startswith(_COMMAND):
-                yield Command(part[0].removeprefix(_COMMAND), tuple(part[1:]))
+            command = _COMMAND.fullmatch(part[0])
+            if command:
+                yield Command(command[2], tuple(part[1:]), command[1])
             elif _SECTION.fullmatch(part[0]):
                 sections.update(_sections(part))
                 yield SiteFile("\n".join(sections.values()))
@@ -92,7 +113,7 @@ def _parts(block: list[str]) -> Iterator[list[str]]:
     """A block's commands, each with what follows it, and its files."""
     part: list[str] = []
     for before, line in zip(["", *block], block, strict=False):
-        is_command = line.startswith(_COMMAND)
+        is_command = _COMMAND.fullmatch(line) is not None
         # A site file goes on over empty lines.
         goes_on = part and _SECTION.fullmatch(part[0]) is not None
         is_file = not before and not goes_on and _SECTION.fullmatch(line) is not None

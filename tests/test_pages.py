@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.config.ini import read
 from balancer.config.slices import finish
 from balancer.dns.loading import Loader
 from balancer.dns.maker import dns, place
@@ -19,6 +21,8 @@ from balancer.site.reading import reading
 from balancer.tap import makers
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 
+TOUR = "docs/tour.md"
+
 PAGES = (
     "README.md",
     "docs/anycast.md",
@@ -27,6 +31,7 @@ PAGES = (
     "docs/operate.md",
     "docs/security.md",
     "docs/subdomains.md",
+    TOUR,
 )
 
 EDGE_KINDS = {"http", "tcp", "udp", "dns", "place", "subdomains", "anycast"}
@@ -72,12 +77,26 @@ class PageTests(SynchronousTestCase):
         words = [*options, *POLICIES, *WHEN_DOWN]
         self.assertEqual([], [word for word in words if f"`{word}" not in text])
 
+    def test_tour(self) -> None:
+        """What docs/tour.md shows of a site file is in that of the lab."""
+        lab = set(lines(page("conf/lab/east.ini")))
+        shown = [piece.text for piece in pieces(page(TOUR)) if isinstance(piece, SiteFile)]
+        self.assertEqual([line for text in shown for line in lines(text) if line not in lab], [])
+
     def test_zone(self) -> None:
         """The zone file of docs/dns.md is one."""
         texts = [piece.text for piece in pieces(page("docs/dns.md")) if isinstance(piece, Text)]
         file = Path(self.mktemp())
         file.write_text(next(text for text in texts if text.startswith("$TTL")))
         self.assertEqual((), warnings(file))
+
+
+def lines(text: str) -> Iterator[tuple[str, str, str]]:
+    """The lines of values in a site file, each after its section and its option."""
+    for section in read(text).sections:
+        for option in section.options:
+            for _, line in option.lines:
+                yield section.title, option.name, line
 
 
 def warnings(file: Path) -> tuple[str, ...]:
@@ -106,6 +125,29 @@ class PieceTests(SynchronousTestCase):
         self.assertTrue(first.is_printed("b\na 1 2   c\n"))
         self.assertFalse(first.is_printed("b\na 1 2 d\n"))
         self.assertFalse(first.is_printed("b\na 1 c\nmore\n"))
+
+
+    def test_prompts(self) -> None:
+        """A command may be for a shell or for the lab."""
+        self.assertEqual(
+            [Command("one", ("x",)), Command("ann two", ("lab>",), "lab>")],
+            list(pieces("x\n\n    $ one\n    x\n    lab> ann two\n    lab>\n")))
+
+    def test_rest(self) -> None:
+        """A line of dots is any lines, or none; those beside it are there all the same."""
+        command = Command("x", ("a", "...", "b"))
+        for output in ("a\nb\n", "a\nc\nd\nb\n"):
+            self.assertTrue(command.is_printed(output), output)
+        for output in ("a\n", "a\nc\nd\n"):
+            self.assertFalse(command.is_printed(output), output)
+
+    def test_about(self) -> None:
+        """A number of about that size is enough, on either side."""
+        command = Command("x", ("Latency ~120ms ... ~9.5",))
+        self.assertTrue(command.is_printed("Latency 100.25ms 7 15\n"))
+        for wrong in ("Latency 60ms 7 9\n", "Latency 200ms 7 9\n", "Latency 120ms 7 1.2\n",
+                      "Latency ms 7 9\n"):
+            self.assertFalse(command.is_printed(wrong))
 
 
 class EdgeTests(SynchronousTestCase):
