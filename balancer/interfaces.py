@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.application.service import IService
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
@@ -50,13 +50,30 @@ class Metric:
 
 
 @frozen
+class Followed:
+    """What a balancer (`ecmp:out`) did outside of the process, after event number `cause`; 0: no
+    event led to it."""
+
+    balancer: str
+    did: str
+    cause: int = 0
+    server: str = field(default="", init=False)
+
+    def text(self) -> str:
+        """The event in a few words for the log."""
+        text = f"{self.balancer} {self.did}"
+        return f"{text} (after event {self.cause})" if self.cause else text
+
+
+@frozen
 class Published:
-    """An event of a pool with the number and the time (Unix seconds) that the site gave it."""
+    """An event with the number and the time (Unix seconds) that the site gave it: of a pool, or
+    what a balancer did that followed one, without a pool."""
 
     id: int
     at: float
     pool: str
-    event: Event
+    event: Event | Followed
 
 
 @frozen
@@ -303,8 +320,12 @@ class IContext(Interface):
         """Tell the site what happened in `pool`. Subscribers are called in the same turn, and
         then whoever waits in the pool's queue and may go now is told so by `admitted`."""
 
+    def tell(balancer: str, did: str, cause: int) -> None:
+        """Keep among the events that `balancer` (`ecmp:out`) `did` something outside of the process
+        after event number `cause`. Who subscribes here is not told."""
+
     def subscribe(subscriber: Callable[[Published], None]) -> None:
-        """Call `subscriber` for every event published from now on. It must not raise."""
+        """Call `subscriber` for every event of a pool from now on. It must not raise."""
 
     def unsubscribe(subscriber: Callable[[Published], None]) -> None:
         """Call it no more; a balancer that stops has nothing else to do with the site."""
@@ -377,6 +398,10 @@ class ISite(Interface):
 
     def telling() -> Generator[None, None, Mapping[str, Any]]:
         """The status of a snapshot in slices, each a pool."""
+
+    def telling_of(key: str) -> Mapping[str, Any] | None:
+        """What the status of a snapshot has of the balancer of that key, `http:web`; None if there
+        is none. Cheap: others' sites may ask every second."""
 
     def metrics() -> Iterable[Metric]:
         """The metrics of a snapshot."""

@@ -8,6 +8,9 @@ whose module does not import is listed with the reason and harms nobody but its 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +20,7 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
+import balancer
 from balancer.interfaces import IBalancer, IBalancerMaker, ICheck, ICheckMaker, IContext
 
 if TYPE_CHECKING:
@@ -100,6 +104,21 @@ def find(package: ModuleType = twisted.plugins) -> Found:
     balancers = _usable(kinds, "kind", _checked_kind, broken)
     checks = _usable(checkers, "check", _checked_check, broken)
     return Found(balancers, checks, broken)
+
+
+def import_all() -> None:
+    """
+    Import every module of ours that a running balancer may ever need. An upgrade replaces the files
+    while the old process goes on: what it imported later would be of another version than it is.
+    """
+    for module in walk_packages(balancer.__path__, "balancer.", onerror=lambda _: None):
+        if not module.name.startswith(_APART):
+            with suppress(Exception):  # its kind is among the broken: see `find`
+                import_module(module.name)
+
+
+_APART = ("balancer.lbctl", "balancer.site.reference")
+"""Commands of their own."""
 
 
 def _checked_kind(maker: IBalancerMaker) -> str:

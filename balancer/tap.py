@@ -9,6 +9,7 @@ background, so that the one who started it is told.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from twisted.python import usage
 from balancer import plugins
 from balancer.config.schema import Problem
 from balancer.interfaces import NoPrivilege, PrepareError
+from balancer.site import notify
 from balancer.site.files import load
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
@@ -100,19 +102,23 @@ def makeService(options: Options) -> SiteService:
     _mind_signals()
     wire_reactor.install()
     room.raise_limit()
+    plugins.import_all()
     from twisted.internet import reactor
 
     live: Any = reactor
+    supervisor = notify.Supervisor(live, notify.take(os.environ))
     # Before a zone of a million names is read.
     gc.set_threshold(*COLLECT_AT)
     try:
-        site = SiteService(live, options.plan, options.made)
+        site = SiteService(live, options.plan, options.made, supervisor)
     except CannotBind as cannot:
         _leave(EXIT_CANNOT_BIND, f"{options.plan.path}: {cannot}")
     except PrepareError as error:
         code = EXIT_CANNOT_BIND if isinstance(error, NoPrivilege) else EXIT_BAD_SITE
         _leave(code, *(f"{options.plan.path}: {line}" for line in str(error).split("\n")))
     live.callWhenRunning(Signals(live, site).install)
+    # Not before a signal would be heard.
+    live.callWhenRunning(site.tell_ready)
     _spare_turns()
     return site
 

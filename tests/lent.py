@@ -31,6 +31,9 @@ class Lent:
         """All are."""
         return True
 
+    def tell(self, balancer: str, did: str, cause: int) -> None:
+        """Nobody listens."""
+
     def remembered(self, pool_name: str) -> frozenset[str]:
         """Nobody."""
         return frozenset()

@@ -25,6 +25,6 @@ def multiply(times: int) -> None:
 
 if __name__ == "__main__":
     os.environ["SOAKING"] = "yes"  # to tests whose examples are larger then
-    multiply(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
+    multiply(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
     sys.argv[1:] = ["--temp-directory=_trial_temp-soak", *unit_suite()]
     run()

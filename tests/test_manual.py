@@ -17,7 +17,7 @@ from balancer.route.anycast import shim
 from balancer.setup import bfd, kernel
 from balancer.setup import command as setup
 from balancer.setup.certificate import DIRECTORY
-from balancer.site.plan import reading
+from balancer.site.reading import reading
 from balancer.site.reference import manual_page
 from balancer.tap import Options, makers
 from tests.config.samples import LATER, POOL, SITE, WEB

@@ -14,7 +14,8 @@ from balancer.dns.maker import dns, place
 from balancer.dns.names import from_text
 from balancer.dns.values import POLICIES, WHEN_DOWN
 from balancer.site.files import load
-from balancer.site.plan import BadSite, Plan, reading
+from balancer.site.plan import BadSite, Plan
+from balancer.site.reading import reading
 from balancer.tap import makers
 from tests.pages import ROOT, Command, SiteFile, Text, pieces
 

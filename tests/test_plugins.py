@@ -10,9 +10,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+import balancer
 from balancer.config.schema import Section
 from balancer.interfaces import IBalancerMaker, ICheckMaker
-from balancer.plugins import Found, LazyBalancerMaker, LazyCheckMaker, Unloadable, find
+from balancer.plugins import Found, LazyBalancerMaker, LazyCheckMaker, Unloadable, find, import_all
 from balancer.site.sections import Nothing
 
 OWN_KINDS = {"http", "tcp", "udp", "subdomains", "ecmp", "demo"}
@@ -55,6 +56,19 @@ GOOD, BARE, leaver = Good(), Bare(), Leaver()
 
 class Installed(SynchronousTestCase):
     """What this distribution brings."""
+
+    def test_all_imported(self) -> None:
+        """`import_all` leaves nothing of ours for later, but for commands of their own."""
+        room = Path(balancer.__file__).parent
+        found = {".".join(path.relative_to(room.parent).with_suffix("").parts)
+                 for path in room.rglob("*.py")}
+        ours = {name.removesuffix(".__init__") for name in found
+                if not name.startswith(("balancer.lbctl", "balancer.site.reference"))}
+        self.addCleanup(sys.modules.update, dict(sys.modules))
+        for late in ("balancer.demo.echo", "balancer.subdomains.numbers"):
+            sys.modules.pop(late, None)
+        import_all()
+        self.assertEqual(ours - sys.modules.keys(), set())
 
     def test_kinds(self) -> None:
         """Every kind of this version is found, and declares a section of its own name."""

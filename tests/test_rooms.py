@@ -27,6 +27,7 @@ GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
     "balancer.dns.check",
     "balancer.dns.geo.records",
+    "balancer.http.arrivals",
     "balancer.http.check",
     "balancer.http.explain",
     "balancer.http.client",
@@ -34,9 +35,13 @@ GLUE_MODULES = {
     "balancer.http.links",
     "balancer.http.metrics",
     "balancer.http.naming",
+    "balancer.http.pages",
     "balancer.http.proxying",
     "balancer.http.secure",
     "balancer.http.server",
+    "balancer.http.status",
+    "balancer.http.targets",
+    "balancer.http.tuning",
     "balancer.http.tunnel",
     "balancer.http.uploading",
     "balancer.resolve.before",
@@ -56,15 +61,22 @@ GLUE_MODULES = {
     "balancer.route.notices",
     "balancer.route.telling",
     "balancer.route.wanting",
+    "balancer.route.anycast.asking",
     "balancer.route.anycast.program",
     "balancer.route.anycast.reach",
+    "balancer.route.anycast.secrets",
     "balancer.route.anycast.shim",
+    "balancer.route.anycast.spawned",
     "balancer.route.anycast.station",
+    "balancer.route.anycast.telling",
     "balancer.route.anycast.vips",
     "balancer.setup.certificate",
     "balancer.setup.command",
     "balancer.setup.disk",
 }
+
+LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving", "lab.timeline",
+             "lab.notices", "lab.tally"}
 
 # A core gets bytes and `now`, and asks nobody.
 OTHERS_FOR_CORES = {"attrs", "attr"}
@@ -249,6 +261,39 @@ class RoomTests(SynchronousTestCase):
         kinds = {"http", "relay", "dns", "subdomains", "route", "demo"}
         wrong = [f"{name}:{line} imports {target}" for name, line, target in self.arrows()
                  if is_ours(target) and room_of(target) in kinds - {room_of(name)}]
+        self.assertEqual(wrong, [])
+
+
+class LabTests(SynchronousTestCase):
+    """The lab stands outside: it knows the balancer by its commands and files alone."""
+
+    def modules(self) -> dict[str, ast.Module]:
+        """Every module of the lab."""
+        paths = sorted((BALANCER.parent / "lab").glob("*.py"))
+        return {f"lab.{path.stem}": ast.parse(path.read_text(), str(path)) for path in paths}
+
+    def test_alone(self) -> None:
+        """The lab imports stdlib, attrs and itself."""
+        wrong = []
+        for name, tree in self.modules().items():
+            for line, target in imported(name, tree, set()):
+                top = target.split(".")[0]
+                if top not in {"lab", *OTHERS_FOR_CORES, *sys.stdlib_module_names}:
+                    wrong.append(f"{name}:{line} imports {target}")
+        self.assertEqual(wrong, [])
+
+    def test_data(self) -> None:
+        """Its data and texts are pure: they read no clock and start nothing."""
+        known = self.modules()
+        for name in LAB_CORES:
+            for line, target in imported(name, known[name], set(known)):
+                fine = target in LAB_CORES if target.startswith("lab") else not unasked_for(target)
+                self.assertTrue(fine, f"{name}:{line} imports {target}")
+
+    def test_nobody_needs_it(self) -> None:
+        """The balancer does not know that there is a lab."""
+        known = frozenset(modules())
+        wrong = [arrow for arrow in all_arrows(known) if arrow[2].split(".")[0] == "lab"]
         self.assertEqual(wrong, [])
 
 

@@ -23,6 +23,7 @@ READS_WALL = {
     "http/service.py": "the Date field and the log's dates",
     "relay/tcp/service.py": "the log's dates",
     "relay/udp/service.py": "the log's dates",
+    "setup/command.py": "from when a first certificate is good",
     "site/context.py": "when an event was, for people",
     "site/memory.py": "how old what another process wrote is",
     "site/service.py": "since when the site runs, for people",

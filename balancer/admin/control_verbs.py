@@ -15,7 +15,7 @@ from typing import Any
 from attrs import frozen
 
 from balancer.admin.control_lines import Request, shown
-from balancer.interfaces import IOperator, ISite, NotDone, Published
+from balancer.interfaces import Followed, IOperator, ISite, NotDone, Published
 
 NOT_BUILT = frozenset({"confirm", "rollback", "connections", "top", "diff"})
 """Verbs of the contract that are not in this version."""
@@ -81,15 +81,19 @@ class Verb:
 
 
 def event_status(published: Published) -> Mapping[str, Any]:
-    """An event for JSON; `at` is Unix time."""
-    return {
+    """An event for JSON; `at` is Unix time. What a balancer did has the event that led to it."""
+    event = published.event
+    known: dict[str, Any] = {
         "id": published.id,
         "at": published.at,
         "pool": published.pool,
-        "server": published.event.server,
-        "event": type(published.event).__name__,
-        "text": published.event.text(),
+        "server": event.server,
+        "event": type(event).__name__,
+        "text": event.text(),
     }
+    if isinstance(event, Followed):
+        known.update(balancer=event.balancer, cause=event.cause)
+    return known
 
 
 def events_since(site: ISite, since: int) -> tuple[Published, ...]:

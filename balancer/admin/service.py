@@ -4,7 +4,7 @@ The status API: `/healthz`, `/metrics`, `/api/status`. It reads the site and cha
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
@@ -39,7 +39,7 @@ _INDEX = b"""balancer
 
 /healthz      200 while every balancer is healthy, else 503
 /metrics      counters and histograms for Prometheus
-/api/status   all of it as JSON
+/api/status   all of it as JSON; /api/status/KIND:NAME: one balancer's part
 """
 
 
@@ -142,7 +142,19 @@ class _Metrics(_LongPage):
 
 
 class _Status(_LongPage):
+    """All of it; below it, a balancer's part by its key."""
+
+    isLeaf = False
     content_type = b"application/json"
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if not path:
+            return self
+        told = self._site.telling_of(path.decode("utf-8", "replace"))
+        # Without one, what Resource says of a child that it has not: 404.
+        return super().getChild(path, request) if told is None else _Part(
+            self._site, self._reactor, told
+        )
 
     def pieces(self) -> Iterable[bytes]:
         telling, status = self._site.telling(), None
@@ -154,6 +166,22 @@ class _Status(_LongPage):
             yield b""
         # Four levels: the status, its pools, one of them, its servers.
         yield from jsontext.pieces(status, 4)
+        yield b"\n"
+
+
+class _Part(_LongPage):
+    """One balancer's part of the status. Mostly short, so that other sites may ask for it often."""
+
+    isLeaf = False
+    content_type = b"application/json"
+
+    def __init__(self, site: ISite, reactor: IReactorTime, told: Mapping[str, Any]) -> None:
+        super().__init__(site, reactor)
+        self._told = told
+
+    def pieces(self) -> Iterable[bytes]:
+        # Two levels: the balancer, and its neighbors or connections.
+        yield from jsontext.pieces(self._told, 2)
         yield b"\n"
 
 

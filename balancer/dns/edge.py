@@ -68,6 +68,7 @@ class Edge:
         self.cookies = Cookies(token_bytes(SECRET_SIZE))
         # Those of sections that name a file of their own.
         self._own_cookies: dict[Served, Cookies] = {}
+        self._equipped: tuple[Cookies, bytes] | None = None
         self._world = World(packed, context.reactor.seconds, time.time)
         self._revisions: dict[str, int] = {}
         self._dirty: set[str] = set()
@@ -131,7 +132,11 @@ class Edge:
             self._own_cookies[served] = owned if owned is not None and same else cookies
         elif cookies is not None and cookies.made_of != self.cookies.made_of:
             self.cookies = cookies
-        for where in self.fronts:
+        # Hundreds of zones at as many addresses would equip each of these hundreds of times.
+        equipped = self.cookies, self._nsid()
+        everywhere = equipped != self._equipped
+        self._equipped = equipped
+        for where in self.fronts if everywhere else self._served.get(served, ()):
             self._equip(where)
 
     def _equip(self, where: Where) -> None:
@@ -150,19 +155,20 @@ class Edge:
     def _move(self, served: Served, where: tuple[Where, ...]) -> list[Front]:
         """Have these addresses answer for the zone, and no others; those that have no zone left."""
         before, self._served[served] = self._served.get(served, ()), where
+        gone = []
         for each in set(before) - set(where):
             del self._here[each][served]
-        for each in where:
-            self._here.setdefault(each, {})[served] = None
-        gone = []
-        for each in set(before) ^ set(where):
-            if not self._here[each]:
+            if self._here[each]:
+                self.fronts[each].responder.leave(served)
+                self._equip(each)
+            else:
                 del self._here[each]
                 gone.append(self.fronts.pop(each))
-                continue
+        for each in set(where) - set(before):
             if each not in self.fronts:
                 self.fronts[each] = self._front(each)
-            self.fronts[each].responder.serve(self._here[each])
+            self._here.setdefault(each, {})[served] = None
+            self.fronts[each].responder.join(served)
             self._equip(each)
         return gone
 

@@ -57,6 +57,7 @@ class Front:
         """Answer from now on."""
         self.datagrams.longest = MAX_QUERY
         self.datagrams.answer = self._answer
+        self.datagrams.at_hand = self.responder.at_hand
         self.datagrams.start()
         self.listener.accepted = self._owner
         self.listener.start()
@@ -83,7 +84,7 @@ class Front:
         """Answer nothing any more, end every connection, and keep no answers."""
         self._stop_accepting()
         if self.datagrams.answer == self._answer:
-            self.datagrams.answer = None
+            self.datagrams.answer = self.datagrams.at_hand = None
         for connection in list(self.connections):
             connection.transport.abortConnection()
         self.responder.serve(())

@@ -7,7 +7,9 @@ and the shortest way `responder`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import insort
+from collections.abc import Callable, Iterable
+from operator import neg
 from struct import pack
 from typing import Final
 
@@ -69,7 +71,8 @@ class Kept:
         self._packed = world.packed
         self._seconds = world.seconds
         self._unix = world.unix
-        self._zones: Mapping[bytes, Served] = {}
+        self._serving: dict[Served, None] = {}
+        self._zones: dict[bytes, Served] = {}
         self._lengths: list[int] = []
         self._leftovers = Leftovers()
         self._entries: Entries[bytes] = Entries(self._leftovers)
@@ -89,12 +92,32 @@ class Kept:
 
     def serve(self, zones: Iterable[Served]) -> None:
         """Answer for these zones from now on, and for no others."""
-        for served in self._zones.values():
-            served.watchers.remove(self)
-        self._zones = {served.key: served for served in zones}
-        self._lengths = sorted({len(key) for key in self._zones}, reverse=True)
-        for served in self._zones.values():
-            served.watchers.append(self)
+        for served in tuple(self._serving):
+            self.leave(served)
+        for served in zones:
+            self.join(served)
+
+    def join(self, served: Served) -> None:
+        """Answer for this zone too; of several with one name, for the one that joined last."""
+        self._serving[served] = None
+        self._zones[served.key] = served
+        served.watchers.append(self)
+        if len(served.key) not in self._lengths:
+            insort(self._lengths, len(served.key), key=neg)
+        self.renewed()
+
+    def leave(self, served: Served) -> None:
+        """Answer for this zone no more."""
+        del self._serving[served]
+        served.watchers.remove(self)
+        key = served.key
+        if self._zones[key] is served:
+            del self._zones[key]
+            for other in self._serving:
+                if other.key == key:
+                    self._zones[key] = other
+        if not any(len(each) == len(key) for each in self._zones):
+            self._lengths.remove(len(key))
         self.renewed()
 
     def outdated(self, keys: Iterable[bytes]) -> None:

@@ -23,6 +23,15 @@ __all__ = ["Responder", "World"]
 class Responder(Answering):
     """Answers for the zones that are served at the same listener."""
 
+    def at_hand(self, packet: bytes) -> bytes | None:
+        """The answer to a UDP packet like an earlier one, where it is the same whoever asks; else
+        None, and `datagram` has one."""
+        ready = self._ready.get(packet[2:])
+        if ready is None:
+            return None
+        ready.count[0] += 1
+        return packet[:2] + (ready.answer or ready.turn())
+
     def datagram(self, packet: bytes, peer: str) -> bytes | None:
         """The answer to a UDP packet from the address `peer`; None: there is none."""
         ready = self._ready.get(packet[2:])

@@ -72,6 +72,11 @@ class Tree:
     below: Shards
     cuts: Mapping[bytes, str]
 
+    @property
+    def size(self) -> int:
+        """How many names it has."""
+        return sum(map(len, self.nodes)) + sum(map(len, self.below))
+
     def get(self, key: bytes) -> Node | None:
         """The RRsets of a name that is not below a cut, None if there is no such name."""
         return self.nodes[hash(key) & MASK].get(key)

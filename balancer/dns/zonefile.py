@@ -69,6 +69,9 @@ def reading(text: bytes, master: Master) -> Slices[Loaded]:
     except Fault as fault:
         problems.add(master.path, fault.expected)
     gathered = whole.gathered
+    if not any(gathered.nodes) and not problems.full:
+        # Options can make a zone of it, and an editor that truncates before it writes means none.
+        warnings.add(master.path, "at least one record in the file, which has none")
     apex = gathered.nodes[hash(master.origin) & MASK].get(master.origin, ())
     for type, ttl, datas in master.apex:
         if find_type(apex, type) is None:

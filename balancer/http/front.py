@@ -119,7 +119,6 @@ class Front:
         publish: Callable[[Pool, Sequence[Event]], None],
         dates: Dates,
         new_id: Callable[[], bytes],
-        left: Callable[[ClientConnection], None],
     ) -> None:
         self.name = name
         self.clock: Callable[[], float] = reactor.seconds
@@ -128,7 +127,8 @@ class Front:
         self.publish = publish
         self.dates = dates
         self.new_id = new_id
-        self.left = left
+        # Who is told of each client that is gone; `Arrivals` sets it.
+        self.left: Callable[[ClientConnection], None]
         self.figures = Figures()
         self.connections: set[ClientConnection] = set()
         self.draining = False

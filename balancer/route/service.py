@@ -114,6 +114,8 @@ class Ecmp(Service):
         self._notices = Notices(name, log)
         self._watch: Watch | None = None
         self._used: tuple[Target, ...] = ()
+        self._event = 0
+        self._told = ""
 
     # -- the site's life
 
@@ -203,6 +205,7 @@ class Ecmp(Service):
 
     def _happened(self, published: Published) -> None:
         if self._settings is not None and published.pool == self._settings.pool:
+            self._event = published.id
             self._again(0)
 
     def _look_for_weights(self) -> None:
@@ -268,10 +271,25 @@ class Ecmp(Service):
         self._figures.changes_total += len(outcome.made)
         self._figures.error = ""
         self._notices.settled(outcome)
+        self._tell(self._installed)
         if self._refused:
             self._retry()
         else:
             self._attempts = 0
+
+    def _tell(self, installed: Installed) -> None:
+        """Tell the site where the prefix goes now, if that has changed. Weights are not worth it:
+        slow start changes them ten times a second."""
+        settings = self._settings
+        if settings is None or installed.present is None:
+            return
+        hops = sorted(each.gateway for each in used(settings, installed.present))
+        did = f"sends {settings.prefix} to {', '.join(hops)}"
+        if not hops:
+            did = f"has no route for {settings.prefix}"
+        before, self._told = self._told, did
+        if did != before and (hops or before):
+            self._context.tell(f"ecmp:{self._section}", did, self._event)
 
     def _retry(self) -> None:
         self._again(backoff(self._attempts))

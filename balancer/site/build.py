@@ -18,7 +18,8 @@ from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
 from balancer.site.names import Named
 from balancer.site.plan import PoolPlan
-from balancer.site.sections import PoolSection, ServerLine
+from balancer.site.pool_section import PoolSection
+from balancer.site.values import ServerLine
 from balancer.wire.address import Address, literal
 from balancer.wire.connect_tls import ClientContext, Secured, Trust, secured
 

@@ -15,7 +15,7 @@ from balancer.config.schema import Claim, options_of
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
 from balancer.site.plan import BalancerPlan, InertPlan, Plan, PoolPlan
-from balancer.site.sections import ServerLine
+from balancer.site.values import ServerLine
 
 ONLY_AT_RESTART = frozenset(("workers", "state"))
 """Options of [site] that a reload refuses to change."""

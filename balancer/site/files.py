@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 from balancer.config.ini import decode
 from balancer.config.slices import Slices, finish
-from balancer.site.plan import Makers, Plan, reading
+from balancer.site.plan import Makers, Plan
+from balancer.site.reading import reading
 from balancer.wire.regular import open_regular
 
 MAX_SITE_FILE = 16 * 1024 * 1024

@@ -85,6 +85,7 @@ class Operations:
         if self._site.draining:
             raise NotDone("the site is draining: nothing is reloaded any more")
         self._reloading = True
+        self._site.supervisor.reloading()
         done = in_slices(self._reactor, self._reload())
         return done.addBoth(self._reloaded)
 
@@ -122,6 +123,7 @@ class Operations:
 
     def _reloaded(self, result: Any) -> Any:
         self._reloading = False
+        self._site.tell_ready(_outcome(result))
         if self._again:
             self._again = False
             self.reload_again()
@@ -259,6 +261,17 @@ class Operations:
         known = ", ".join(zones) or "none"
         text = f"expected a name in a zone of this site ({known}), got {name[:MOST_NAME]!r}"
         raise NotDone(text)
+
+
+def _outcome(result: Any) -> str:
+    """What became of a reload, in a line for who started us."""
+    if not isinstance(result, Failure):
+        return f"reloaded: {len(result['changes'])} changes"
+    error: Any = result.value
+    bad, problems = error.__cause__, getattr(error, "problems", ())
+    if isinstance(bad, BadSite):
+        problems = [str(each) for each in bad.problems if each.severity != "warning"]
+    return ": ".join(["not reloaded", str(error), *problems[:1]])
 
 
 def _labels(name: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from attrs import define, field
 
-from balancer.interfaces import Published
+from balancer.interfaces import Followed, Published
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 
@@ -29,6 +29,7 @@ class Registry:
 
     events: deque[Published] = field(factory=lambda: deque(maxlen=KEPT_EVENTS), init=False)
     _subscribers: list[Callable[[Published], None]] = field(factory=list, init=False)
+    _watchers: list[Callable[[Published], None]] = field(factory=list, init=False)
     _last_id: int = field(default=0, init=False)
 
     def know(self, pools: Mapping[str, Pool], uses: Mapping[str, tuple[str, ...]]) -> None:
@@ -61,18 +62,38 @@ class Registry:
         return all(self.health(name) for name in self.uses)
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
-        """Call `subscriber` for each event from now on."""
+        """Call `subscriber` for each event of a pool from now on."""
         self._subscribers.append(subscriber)
 
     def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
         """Call `subscriber` no more; it may be told in the middle of being called."""
         self._subscribers = [each for each in self._subscribers if each != subscriber]
 
+    def watch(self, watcher: Callable[[Published], None]) -> None:
+        """Call `watcher` for everything that happens from now on: what balancers did, too."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[Published], None]) -> None:
+        """Call it no more; it may be told in the middle of being called."""
+        self._watchers = [each for each in self._watchers if each != watcher]
+
     def publish(self, pool: str, events: Iterable[Event], at: float) -> None:
         """Number each event, keep it with its time `at` (Unix seconds), and tell everybody."""
         for event in events:
-            self._last_id += 1
-            published = Published(self._last_id, at, pool, event)
-            self.events.append(published)
+            published = self._kept(pool, event, at)
             for subscriber in self._subscribers:
                 subscriber(published)
+            for watcher in self._watchers:
+                watcher(published)
+
+    def tell(self, followed: Followed, at: float) -> None:
+        """The same for what a balancer did; only those who watch are told."""
+        published = self._kept("", followed, at)
+        for watcher in self._watchers:
+            watcher(published)
+
+    def _kept(self, pool: str, event: Event | Followed, at: float) -> Published:
+        self._last_id += 1
+        published = Published(self._last_id, at, pool, event)
+        self.events.append(published)
+        return published

@@ -34,6 +34,7 @@ from balancer.site.listeners import Listeners
 from balancer.site.live import Live, drained
 from balancer.site.memory import Memory
 from balancer.site.names import Names
+from balancer.site.notify import Supervisor
 from balancer.site.operations import Operations
 from balancer.site.overriding import Overriding
 from balancer.site.plan import Makers, Plan
@@ -54,10 +55,17 @@ class SiteService(MultiService):
     are bound and balancers prepared; nothing is accepted before `startService`.
     """
 
-    def __init__(self, reactor: IWireReactor, plan: Plan, makers: Makers) -> None:
+    def __init__(
+        self,
+        reactor: IWireReactor,
+        plan: Plan,
+        makers: Makers,
+        supervisor: Supervisor | None = None,
+    ) -> None:
         """Raises `CannotBind` or `PrepareError`; what was opened until then is closed."""
         super().__init__()
         self._reactor = reactor
+        self.supervisor = Supervisor(reactor) if supervisor is None else supervisor
         self._draining: Deferred[None] | None = None
         self._left = False
         self.started = time.time()
@@ -109,6 +117,7 @@ class SiteService(MultiService):
     def startService(self) -> None:
         for what, reason in self.live.makers.broken.items():
             log.warn("{what} is not available: {reason}", what=what, reason=reason)
+        self.supervisor.start()
         self._ticker.start()
         self._names.start()
         self.overriding.start()
@@ -121,6 +130,12 @@ class SiteService(MultiService):
             pools=len(self.plan.pools),
         )
 
+    def tell_ready(self, what: str = "") -> None:
+        """Tell who started us that we carry traffic, and `what` became of a reload."""
+        plan = self.plan
+        text = f"site {name_of(plan)}: {len(plan.balancers)} balancers, {len(plan.pools)} pools"
+        self.supervisor.ready(f"{text}; {what}" if what else text)
+
     def drain(self) -> Deferred[None]:
         """
         Stop accepting and let work in progress end; fires when none is left or after
@@ -129,6 +144,7 @@ class SiteService(MultiService):
         if self._draining is None:
             timeout = self.plan.site.drain_timeout
             log.info("draining for at most {timeout} s", timeout=timeout)
+            self.supervisor.stopping(f"draining for at most {timeout:g} s")
             withdrawals = [
                 each.withdraw().addErrback(_not_withdrawn, key)
                 for key, each in self._everybody().items()
@@ -174,11 +190,12 @@ class SiteService(MultiService):
         return self._draining is not None
 
     def stopService(self) -> Deferred[Any]:
+        self.supervisor.stopping("stopping")
         self._names.stop()
         self.overriding.stop()
         kept = self.memory.stop()
         stopped: Deferred[Any] = super().stopService()
-        return stopped.addBoth(self._stopped).addCallback(lambda _: kept)
+        return stopped.addBoth(self._stopped).addCallback(lambda _: kept).addBoth(self._silent)
 
     def _stopped(self, result: object) -> object:
         self._ticker.stop()
@@ -186,6 +203,10 @@ class SiteService(MultiService):
         if self.live.control is not None:
             self.live.control.close()
         self.context.close_logs()
+        return result
+
+    def _silent(self, result: object) -> object:
+        self.supervisor.stop()
         return result
 
     def reopen_logs(self) -> None:
@@ -216,10 +237,10 @@ class SiteService(MultiService):
         return not self.draining and self.context.registry.healthy()
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
-        self.context.subscribe(subscriber)
+        self.context.registry.watch(subscriber)
 
     def unsubscribe(self, subscriber: Callable[[Published], None]) -> None:
-        self.context.unsubscribe(subscriber)
+        self.context.registry.unwatch(subscriber)
 
     def events(self) -> Sequence[Published]:
         return tuple(self.context.registry.events)
@@ -229,6 +250,9 @@ class SiteService(MultiService):
 
     def telling(self) -> Slices[Mapping[str, Any]]:
         return status.telling(self)
+
+    def telling_of(self, key: str) -> Mapping[str, Any] | None:
+        return status.telling_of(self, key)
 
     def metrics(self) -> Iterable[Metric]:
         return status.metrics(self)

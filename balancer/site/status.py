@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.logger import Logger
 
 from balancer import __version__
+from balancer.admin.control_verbs import event_status
 from balancer.config.slices import Slices, finish
-from balancer.interfaces import Metric, Published, Snapshot
+from balancer.interfaces import Metric, Snapshot
 from balancer.site.context import name_of
 from balancer.site.metrics import site_metrics
 
@@ -44,12 +45,19 @@ def telling(site: SiteService) -> Slices[Mapping[str, Any]]:
     return {
         "site": _site(site),
         "pools": pools,
-        "balancers": {
-            key: {"healthy": registry.health(key), **_told(key, balancer.status, {})}
-            for key, balancer in live.balancers.items()
-        },
+        "balancers": {key: _balancer(site, key) for key in live.balancers},
         "events": [event_status(event) for event in list(registry.events)[-SHOWN_EVENTS:]],
     }
+
+
+def telling_of(site: SiteService, key: str) -> Mapping[str, Any] | None:
+    """What the status has of one balancer; None if there is none of that key."""
+    return _balancer(site, key) if key in site.live.balancers else None
+
+
+def _balancer(site: SiteService, key: str) -> Mapping[str, Any]:
+    health = site.context.registry.health(key)
+    return {"healthy": health, **_told(key, site.live.balancers[key].status, {})}
 
 
 def metrics(site: SiteService) -> Iterator[Metric]:
@@ -111,15 +119,3 @@ def _pool(site: SiteService, name: str) -> Slices[Mapping[str, Any]]:
         for server in status["servers"]
     }
     return status
-
-
-def event_status(published: Published) -> Mapping[str, Any]:
-    """An event, ready for JSON."""
-    return {
-        "id": published.id,
-        "at": published.at,
-        "pool": published.pool,
-        "server": published.event.server,
-        "event": type(published.event).__name__,
-        "text": published.event.text(),
-    }

@@ -463,7 +463,7 @@ class Interleavings(Connections):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual((self.site.subscribers, self.factory.connections), ([], set()))
 
-    @settings(deadline=None, database=None, max_examples=25)
+    @settings(deadline=None, database=None, max_examples=12)
     @given(st.lists(STEPS, max_size=20))
     def test_any_order(self, steps: list[bytes | str]) -> None:
         """Whatever comes, whole lines go out, nothing raises, and nothing is left behind."""

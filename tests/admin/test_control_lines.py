@@ -76,7 +76,7 @@ class Cutting(SynchronousTestCase):
         self.assertFalse(lines.ready)
         self.assertEqual(len(lines), 2)
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(st.lists(st.binary(max_size=12)))
     def test_any_pieces(self, pieces: list[bytes]) -> None:
         """Where the pieces part does not matter."""
@@ -103,7 +103,7 @@ class Reading(SynchronousTestCase):
             self.assertLess(len(str(error)), 400)
             self.assertTrue(str(error).isprintable())
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(st.binary())
     def test_anything(self, line: bytes) -> None:
         """Whatever comes is a request or garbage, never another exception."""

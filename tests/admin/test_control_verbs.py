@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 
 from balancer.admin.control_lines import Request
 from balancer.admin.control_verbs import NOT_BUILT, VERBS, Desk, events_since, find
-from balancer.interfaces import IOperator, ISite, NotDone
+from balancer.interfaces import Followed, IOperator, ISite, NotDone, Published
 from tests.admin.world import FakeOperator, FakeSite, event
 
 
@@ -135,6 +135,14 @@ class Verbs(SynchronousTestCase):
             },
         )
         self.assertEqual(len(self.ask("events", follow=False)["events"]), 2)
+
+    def test_event_of_a_balancer(self) -> None:
+        """What a balancer did names it, and the event that led to it."""
+        self.site.kept = [event(1), Published(2, 9.0, "", Followed("ecmp:out", "has no route", 1))]
+        self.assertEqual(self.ask("events", follow=False, since=1)["events"], [{
+            "id": 2, "at": 9.0, "pool": "", "server": "", "event": "Followed",
+            "text": "ecmp:out has no route (after event 1)", "balancer": "ecmp:out", "cause": 1,
+        }])
 
     def test_events_of_another_life(self) -> None:
         """Who asks by a number of before a restart gets all that is kept since."""

@@ -19,7 +19,7 @@ VALUES = st.recursive(
 class PiecesTests(SynchronousTestCase):
     """The same as in one piece."""
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(VALUES, st.integers(0, 5))
     def test_same(self, value: object, levels: int) -> None:
         """However it is cut up, it is what json.dumps writes."""

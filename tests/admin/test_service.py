@@ -49,6 +49,10 @@ class FakeSite:
         yield
         return self.snapshot().status
 
+    def telling_of(self, key: str) -> Mapping[str, Any] | None:
+        found: Mapping[str, Any] | None = self.snapshot().status["balancers"].get(key)
+        return found
+
     def metrics(self) -> Iterable[Metric]:
         return self.snapshot().metrics
 
@@ -87,6 +91,16 @@ class Pages(SynchronousTestCase):
         """/api/status is JSON."""
         code, body = self.ask("GET /api/status")
         self.assertEqual((code, json.loads(body)["site"]["state"]), (200, "running"))
+
+    def test_part(self) -> None:
+        """/api/status/KIND:NAME is one balancer's part of it, however the key is written in the
+        path; what there is none of is 404."""
+        for path in ("http:web", "http%3Aweb"):
+            code, body = self.ask(f"GET /api/status/{path}")
+            self.assertEqual((200, {"healthy": True}), (code, json.loads(body)))
+        self.assertEqual(404, self.ask("GET /api/status/http:none")[0])
+        self.assertEqual(404, self.ask("GET /api/status/http:web/more")[0])
+        self.assertEqual(200, self.ask("GET /api/status/")[0])
 
     def test_metrics(self) -> None:
         """/metrics is the exposition."""

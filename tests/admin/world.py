@@ -33,6 +33,10 @@ class FakeSite:
         yield
         return self.snapshot().status
 
+    def telling_of(self, key: str) -> Mapping[str, Any] | None:
+        found: Mapping[str, Any] | None = self.snapshot().status["balancers"].get(key)
+        return found
+
     def metrics(self) -> Iterable[Metric]:
         return self.snapshot().metrics
 

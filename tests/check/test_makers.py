@@ -84,7 +84,7 @@ class OctetsTests(SynchronousTestCase):
         for text in (r"\x", r"\x1", r"\xg0", r"\u1234", "a\\", "\\\n"):
             self.assertRaises(Unreadable, octets, text)
 
-    @settings(deadline=None, database=None, max_examples=50)
+    @settings(deadline=None, database=None, max_examples=25)
     @given(st.binary(max_size=50))
     def test_every_byte(self, data: bytes) -> None:
         r"""Every byte can be written as \xNN."""

@@ -99,7 +99,7 @@ class ScheduleTests(SynchronousTestCase):
         schedule.put(0, point + 0.5, point + 0.5, pending=False)
         self.assertAlmostEqual(schedule.next_due, point + 2.0)
 
-    @settings(deadline=None, database=None, max_examples=40)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(
         count=st.integers(1, 20),
         interval=st.floats(0.01, 100),

@@ -283,7 +283,7 @@ class WayTests(ServiceTestCase):
 class RotaTests(SynchronousTestCase):
     """Who is due when."""
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), max_size=30))
     def test_everybody_once(self, steps: list[tuple[str, int]]) -> None:
         """Whoever is there is due once per interval, and whoever left never."""

@@ -69,7 +69,7 @@ pieces = st.sampled_from(
 class OracleTests(SynchronousTestCase):
     """configparser and `read` agree."""
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(well_formed())
     def test_same_values(self, text: str) -> None:
         """A well-formed file gives the same sections, options and values, and no problem."""
@@ -77,7 +77,7 @@ class OracleTests(SynchronousTestCase):
         self.assertEqual(file.problems, ())
         self.assertEqual(values(file), oracle(text.replace("\r\n", "\n")))
 
-    @settings(deadline=None, database=None, max_examples=40)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(st.lists(pieces, max_size=8).map("\n".join))
     def test_same_refusals(self, text: str) -> None:
         """Of any lines, what configparser refuses is a problem, and what it takes is the same."""

@@ -161,13 +161,13 @@ class MalformedTests(SynchronousTestCase):
         for end in range(0, len(SOUND), 3):
             self.held(SOUND[:end])
 
-    @settings(deadline=None, database=None, max_examples=40)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(st.text(max_size=60) | st.text("[]=#\n \twebpol:19.", max_size=60))
     def test_any_text(self, text: str) -> None:
         """Any text is read."""
         self.held(text)
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(st.lists(cuts, min_size=1, max_size=4))
     def test_mutations(self, changes: list[tuple[int, int, str]]) -> None:
         """A sound file with pieces taken out and put in is read."""

@@ -143,7 +143,7 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual((error.expected, error.got), ("a b", "c, d"))
         self.assertEqual(Unreadable("a b, got more", "x").expected, "a b, got more")
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(st.text(max_size=12) | st.text("0129.:/[]%smk-*un ix", max_size=12))
     def test_any_text(self, text: str) -> None:
         """Any text gives a value, or one of the two exceptions."""

@@ -124,7 +124,7 @@ class ReaderTests(SynchronousTestCase):
         ):
             self.assertRaises(Malformed, parts, data)
 
-    @settings(deadline=None, database=None, max_examples=40)
+    @settings(deadline=None, database=None, max_examples=20)
     @given(st.lists(st.binary(min_size=1, max_size=20), max_size=5), st.integers(1, 30))
     def test_any_body(self, pieces: list[bytes], step: int) -> None:
         """Any body comes out as it went in, in chunks or counted, however it is cut."""
@@ -138,7 +138,7 @@ class ReaderTests(SynchronousTestCase):
             self.assertEqual(b"".join(p for p in found if isinstance(p, bytes)), body)
             self.assertEqual(found.count(END), 2)
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(st.binary(max_size=200))
     def test_garbage(self, data: bytes) -> None:
         """Whatever comes, there is a request, nothing, or Malformed."""

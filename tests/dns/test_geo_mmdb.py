@@ -168,7 +168,7 @@ class BrokenTests(SynchronousTestCase):
         for end in Random(1).sample(range(len(file)), 60):
             self.refused(file[:end])
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=15, deadline=None)
     @given(st.integers(0, 1 << 32).map(Random), st.sampled_from((24, 28, 32)))
     def test_fuzzed(self, random: Random, size: int) -> None:
         """A mutated file is refused, or read to its end: nothing else is raised, and it ends."""

@@ -116,7 +116,7 @@ class RankingTests(SynchronousTestCase):
         self.assertEqual(len(numbers), 1)
         self.assertEqual(len(places.rankings), 2)
 
-    @settings(max_examples=30)
+    @settings(max_examples=15)
     @given(st.lists(LOCATIONS, min_size=1, max_size=6), LOCATIONS)
     def test_distances(self, locations: list[Location], client: Location) -> None:
         """Without other claims, places are ordered by great-circle distance."""

@@ -303,7 +303,7 @@ class NodesTests(SynchronousTestCase):
         self.assertNotEqual(nodes.join(~1, ~2), nodes.join(~2, ~1))
         self.assertEqual(len(nodes), 2)
 
-    @settings(max_examples=30)
+    @settings(max_examples=15)
     @given(st.lists(st.tuples(st.integers(0, 63), st.integers(0, 6)), max_size=8))
     def test_grafts(self, grafts: list[tuple[int, int]]) -> None:
         """Grafts change the addresses of their prefix and no others."""

@@ -9,8 +9,9 @@ from balancer.dns import served as served_module
 from balancer.dns.kept import FREED_A_TIME
 from balancer.dns.leftovers import Leftovers
 from balancer.dns.prepared import MAX_DROPPED, MAX_MADE, Entries
+from balancer.dns.ratelimit import RateLimit
 from balancer.dns.responder import Responder
-from tests.dns.serving import CLIENT, query, records, served, serving
+from tests.dns.serving import CLIENT, opt, option, query, records, served, serving
 from tests.dns.world import all_up, judge, pool_of
 from tests.dns.zones import n
 
@@ -135,6 +136,47 @@ class ReadyTests(SynchronousTestCase):
         self.assertEqual(answers[: 2 * MAX_MADE], answers[2 * MAX_MADE : 4 * MAX_MADE])
         (ready,) = responder._ready.values()
         self.assertEqual(len(ready._made), MAX_MADE)
+
+    def test_at_hand(self) -> None:
+        """A packet like an earlier one has its answer at hand, under its own id and in its own
+        case; both ways take turns and count; what has changed is at hand no more."""
+        pool = all_up(pool_of({"a": "192.0.2.1", "b": "192.0.2.2"}))
+        zone = served("", {"www": ("policy=round-robin max=1", pool)})
+        responder = serving(zone)
+        turns = []
+        for name in (n("www"), n("wWw")):
+            packet = query(name, tail=opt())
+            self.assertIsNone(responder.at_hand(packet))
+            for _ in range(3):
+                turns.append(responder.datagram(packet, CLIENT))
+            answer = responder.at_hand(b"id" + packet[2:])
+            assert answer is not None
+            self.assertEqual((answer[:2], answer[12 : 12 + len(name)]), (b"id", name))
+            turns.append(packet[:2] + answer[2:])
+        addresses = [records(each)[0][0].split()[-1] for each in turns]
+        self.assertEqual(addresses, ["192.0.2.1", "192.0.2.2"] * 4)
+        self.assertEqual(zone.figures.total, 8)
+        judge(pool, a=False)
+        zone.settle(pool.name)
+        self.assertIsNone(responder.at_hand(query(n("www"), tail=opt())))
+
+    def test_not_at_hand(self) -> None:
+        """What depends on who asks is never at hand: cookies, subnets, rate limits and logs."""
+        zone = served("www A 192.0.2.1\n")
+        responder = serving(zone)
+        subnet = option(8, b"\0\x01\x18\0" + bytes((203, 0, 113)))
+        asked = [query(n("www"), tail=opt(each)) for each in (option(10, b"clientco"), subnet)]
+        for packet in asked * 3:
+            self.assertIsNone(responder.at_hand(packet))
+            self.assertIsNotNone(responder.datagram(packet, CLIENT))
+        usual = query(n("www"))
+        for limit, log in ((RateLimit(100), None), (None, lambda *line: None)):
+            for watched in (False, True):
+                zone.watch(limit if watched else None, log if watched else None)
+                zone.renew(zone.zone, zone.names)
+                for _ in range(3):
+                    responder.datagram(usual, CLIENT)
+                self.assertEqual(responder.at_hand(usual) is None, watched)
 
     def test_variants_of_strangers(self) -> None:
         """However many names strangers make up below a wildcard, the variants that are kept for

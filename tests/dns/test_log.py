@@ -41,7 +41,7 @@ class LogTests(SynchronousTestCase):
                 line("example.test", AT, "2001:db8::1", answer, "tcp").decode(),
                 f"2025-11-24T16:00:00.123Z 2001:db8::1 dns/example.test tcp {told}\n")
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(st.lists(LABEL, min_size=1, max_size=5), st.booleans())
     def test_any_name(self, labels: list[bytes], limited: bool) -> None:
         """Whatever bytes are in a name, the line is one, of ten words, and nothing raises."""

@@ -175,7 +175,7 @@ class MessageTests(SynchronousTestCase):
             wire = tsig.sign(answered(asked.wire, verdict.rcode), verdict, now)
             self.assertEqual(self.read(wire, asked), answer)
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=4), st.booleans())
     def test_fuzz(self, changes: list[tuple[int, int]], signed: bool) -> None:
         """Whatever comes is an answer or none; of a signed one, any change takes the sureness."""

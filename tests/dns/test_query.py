@@ -307,7 +307,7 @@ class FuzzTests(SynchronousTestCase):
             self.assertEqual(ours.edns is not None, theirs.edns == 0)
             self.assertEqual(ours.tsig is not None, theirs.had_tsig)
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=10, deadline=None, database=None)
     @given(st.sampled_from(SAMPLES), st.lists(
         st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=4),
         st.integers(0, 200))
@@ -319,7 +319,7 @@ class FuzzTests(SynchronousTestCase):
         self.sound(bytes(changed))
         self.sound(bytes(changed[:cut]))
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=10, deadline=None, database=None)
     @given(st.binary(max_size=80), st.integers(0, 2), st.integers(0, 3))
     def test_random(self, rest: bytes, questions: int, additional: int) -> None:
         """Random bytes behind a header raise nothing but Malformed."""

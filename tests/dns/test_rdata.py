@@ -192,7 +192,7 @@ class RdataTests(SynchronousTestCase):
             found = rdata.target(codes.TYPES[word], wire(word, text))
             self.assertEqual(found, name, (word, text))
 
-    @settings(max_examples=20)
+    @settings(max_examples=10)
     @given(ANY_TEXT)
     def test_peer(self, case: tuple[str, str]) -> None:
         """dnspython reads the same bytes from a text, and from the text made of the bytes."""
@@ -202,7 +202,7 @@ class RdataTests(SynchronousTestCase):
         again = rdata.to_text(codes.TYPES[word], data)
         self.assertEqual(data, dns.rdata.from_text("IN", word, again).to_wire())
 
-    @settings(max_examples=20)
+    @settings(max_examples=10)
     @given(st.sampled_from(sorted(codes.TYPES.values())), st.binary(max_size=60))
     def test_any_bytes(self, number: int, data: bytes) -> None:
         """Any bytes are data that come back from their text, or BadData."""
@@ -212,7 +212,7 @@ class RdataTests(SynchronousTestCase):
             return
         self.assertEqual(wire(codes.type_text(number), text), data)
 
-    @settings(max_examples=20)
+    @settings(max_examples=10)
     @given(st.ip_addresses(v=6), st.booleans())
     def test_address6(self, address: object, full: bool) -> None:
         """Any IPv6 address is read, short or long."""

@@ -180,6 +180,21 @@ class TableTests(AnswerTestCase):
                                   (n("xsub"), 1, parent), (n("test."), 1, None)):
             self.assertIs(self.responder.zone_of(name, qtype), zone)
 
+    def test_zones_come_and_go(self) -> None:
+        """Of two zones with one name the last to join answers, and the other when it has left."""
+        parent = served("deep A 192.0.2.1")
+        first, second = Served(n("sub"), parent.zone), Served(n("sub"), parent.zone)
+        self.responder.serve([parent])
+        for change, zone, expected in ((self.responder.join, first, first),
+                                       (self.responder.join, second, second),
+                                       (self.responder.leave, second, first),
+                                       (self.responder.join, second, second),
+                                       (self.responder.leave, first, second),
+                                       (self.responder.leave, second, parent)):
+            change(zone)
+            self.assertIs(self.responder.zone_of(n("x.sub")), expected)
+        self.assertEqual((first.watchers, second.watchers), ([], []))
+
 
 class OptionTests(AnswerTestCase):
     """EDNS: what each option brings."""

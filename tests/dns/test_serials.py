@@ -26,7 +26,7 @@ class ArithmeticTests(SynchronousTestCase):
         ):
             self.assertEqual(is_newer(serial, than), newer, (serial, than))
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=10, deadline=None, database=None)
     @given(serials)
     def test_following(self, serial: int) -> None:
         """The next one is newer, and never 0."""
@@ -58,7 +58,7 @@ class SerialTests(SynchronousTestCase):
             self.assertEqual(serial_of(own, "y", kept, UNIX), serial)
         self.assertEqual(serial_of(8, "x", kept, UNIX), 8)
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(st.lists(st.tuples(st.none() | serials, st.sampled_from("abc")), max_size=20))
     def test_grows(self, steps: list[tuple[int | None, str]]) -> None:
         """Whatever comes, two contents in a row never have one serial, and it never shrinks."""

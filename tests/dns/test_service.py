@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from balancer.dns.edge import LOOK_INTERVAL, SETTLE_WITHIN, packed
 from balancer.dns.front import MAX_PER_SOURCE
 from balancer.dns.geo.settings import PlaceSettings, clients
 from balancer.dns.maker import DnsMaker, PlaceMaker
+from balancer.dns.names import from_text
 from balancer.dns.responder import Responder
+from balancer.dns.served import Served
 from balancer.dns.service import SHOWN_SERVERS, DnsBalancer
 from balancer.dns.values import peers_line
 from balancer.interfaces import (
@@ -386,11 +390,28 @@ class ListenerTests(SiteTestCase):
         responder = self.site.front().responder
         cookies = responder.cookies
         calls: list[object] = []
-        self.patch(responder, "serve", calls.append)
+        for name in ("serve", "join", "leave"):
+            self.patch(responder, name, calls.append)
         for section in sections:
             section.prepare(settings(answers="")).commit()
         self.assertEqual(calls, [])
         self.assertIs(responder.cookies, cookies)
+
+    def test_one_joins(self) -> None:
+        """A zone that comes or goes touches no other zone of its address, however many."""
+        for at in range(3):
+            self.site.running(f"z{at}.test", answers="")
+        told: list[Served] = []
+        responder = self.site.front().responder
+
+        def noted(change: Callable[[Served], None], served: Served) -> None:
+            told.append(served)
+            change(served)
+
+        for name in ("join", "leave"):
+            self.patch(responder, name, partial(noted, getattr(responder, name)))
+        self.site.running("late.test", answers="").stopService()
+        self.assertEqual([each.key for each in told], [from_text("late.test")] * 2)
 
     def test_all_drain(self) -> None:
         """When all zones of a listener drain, its connections end after what was asked."""

@@ -51,7 +51,7 @@ def problems(*lines: str) -> list[str]:
 class ParserTests(SynchronousTestCase):
     """Single values."""
 
-    @examples(max_examples=40, deadline=None)
+    @examples(max_examples=20, deadline=None)
     @given(TEXTS)
     def test_any_text(self, text: str) -> None:
         """Whatever the text, it is a value or not one, and that is said."""

@@ -259,6 +259,16 @@ class ZonefileTests(SynchronousTestCase):
         self.assertEqual({(type, ttl) for _, type, ttl, _ in half},
                          {(codes.SOA, 60), (codes.NS, 9)})
 
+    def test_empty(self) -> None:
+        """A file without a record, of which options make a zone, is doubtful."""
+        default = zone.apex(ORIGIN, [n("n1")], n("hm"), 7, 60)
+        for text in ("", "; nothing yet\n", "$TTL 5\n"):
+            loaded = load(text, apex=default)
+            self.assertIsNotNone(loaded.tree)
+            self.assertEqual(loaded.warnings[0],
+                             "z: expected at least one record in the file, which has none")
+        self.assertEqual(load("n1 5 A 192.0.2.1\n", apex=default).warnings, ())
+
     def test_include_restores(self) -> None:
         """After $INCLUDE the origin, the owner and the TTL are as before."""
         files = {"in": b"$TTL 9\n$ORIGIN q\nb A 192.0.2.2\n"}
@@ -313,7 +323,7 @@ class ZonefileTests(SynchronousTestCase):
             loaded = load(whole[:end], files)
             self.assertEqual(loaded.tree is None, bool(loaded.problems), whole[:end])
 
-    @settings(max_examples=25)
+    @settings(max_examples=12)
     @given(st.lists(st.sampled_from((
         b"a", b" ", b"\t", b"\n", b"\r\n", b"(", b")", b'"', b"\\", b";", b"$", b"@", b".", b"*",
         b"A", b"NS", b"IN", b"5", b"1h", b"192.0.2.1", b"TXT", b"\xff", b"\x00", b"$ORIGIN ",

@@ -161,7 +161,7 @@ class BadChunksTests(SynchronousTestCase):
 class ChunksProperties(SynchronousTestCase):
     """Whatever comes, in whatever pieces."""
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.integers(1, 9), st.binary())
     def test_round_trip(self, parts: list[bytes], size: int, rest: bytes) -> None:
         """What a sender put in chunks comes out again, and the end is found exactly."""
@@ -174,7 +174,7 @@ class ChunksProperties(SynchronousTestCase):
                 break
         self.assertEqual((seen, body.take()), (len(wire), b"".join(parts)))
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(st.integers(0, len(BODY)), st.sampled_from(b"\r\n 0;gA:\x00\xff"), st.integers(1, 70))
     def test_mutations(self, at: int, byte: int, size: int) -> None:
         """A byte more ends in the given fault, or in the same way whole and in pieces."""

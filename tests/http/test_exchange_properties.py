@@ -42,7 +42,7 @@ def pieces(data: bytes, wanted: list[int]) -> list[bytes]:
 class InterleavingTests(SynchronousTestCase):
     """Pipelined requests against a server that answers in pieces."""
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(exchanges, sizes, sizes, st.randoms(use_true_random=False))
     def test_same_answers(self, wanted, from_client, from_server, random) -> None:  # type: ignore[no-untyped-def]
         """Answers come complete and in order, and requests reach the server complete and in
@@ -101,7 +101,7 @@ ACTIONS = (
 class ChaosTests(SynchronousTestCase):
     """Anything may happen at any time."""
 
-    @settings(deadline=None, database=None, max_examples=60)
+    @settings(deadline=None, database=None, max_examples=30)
     @given(
         st.lists(
             st.tuples(st.sampled_from(ACTIONS), st.integers(0, 10)), min_size=6, max_size=25

@@ -55,7 +55,7 @@ def strictly(head: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
 class RequestProperties(SynchronousTestCase):
     """Request heads."""
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(heads)
     def test_round_trip(self, head: bytes) -> None:
         """A second reader finds the same fields in the head sent on, less those of the connection;
@@ -84,7 +84,7 @@ class RequestProperties(SynchronousTestCase):
         others = [field for field in fields_out if field[0] not in FRAMING]
         self.assertEqual(others, [field for field in left if field[0] not in FRAMING])
 
-    @settings(max_examples=50, deadline=None, database=None)
+    @settings(max_examples=25, deadline=None, database=None)
     @given(heads, st.data())
     def test_mutations(self, head: bytes, data: st.DataObject) -> None:
         """With bytes put in or taken out anywhere, a head is read or refused, nothing else; what is
@@ -121,7 +121,7 @@ class WaysProperties(SynchronousTestCase):
         again, others = strictly(long.out)
         self.assertEqual((first, sorted(fields)), (again, sorted(others)))
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(heads, st.booleans())
     def test_requests(self, head: bytes, trusted: bool) -> None:
         """A request reads the same either way."""
@@ -129,7 +129,7 @@ class WaysProperties(SynchronousTestCase):
         short = outcome(Refused, reader.read, head, trusted)
         self.same(short, outcome(Refused, reader._long, head, trusted))
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(answers, st.sampled_from((b"GET", b"HEAD")))
     def test_answers(self, head: bytes, method: bytes) -> None:
         """An answer reads the same either way."""
@@ -141,7 +141,7 @@ class WaysProperties(SynchronousTestCase):
 class AnswerProperties(SynchronousTestCase):
     """Heads of answers."""
 
-    @settings(max_examples=30, deadline=None, database=None)
+    @settings(max_examples=15, deadline=None, database=None)
     @given(answers, st.sampled_from(ODDMENTS), st.floats(0, 1), st.sampled_from((b"GET", b"HEAD")))
     def test_mutations(self, head: bytes, put: bytes, where: float, method: bytes) -> None:
         """With bytes put in anywhere, an answer is read or bad, nothing else, and what is sent on

@@ -106,7 +106,7 @@ class LogTests(SynchronousTestCase):
         self.assertIn(b'"\\x22\\xE4\\x5C"\n', self.line("combined", Entry(head=head)))
         self.assertEqual(json.loads(self.line("json", Entry(head=head)))["user_agent"], '"ä\\')
 
-    @settings(deadline=None, database=None, max_examples=50)
+    @settings(deadline=None, database=None, max_examples=25)
     @given(st.binary(max_size=40))
     def test_json_is_json(self, agent: bytes) -> None:
         """Whatever bytes a field may have, the line is JSON."""

@@ -129,7 +129,7 @@ class NamingTests(SynchronousTestCase):
             location(self.ask(asked, "OPTIONS", "*").take()), "http://www1.example.test/"
         )
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(st.binary(max_size=12))
     def test_any_target(self, target: bytes) -> None:
         """Whatever is asked for, the answer has one Location that is ours, or none at all."""

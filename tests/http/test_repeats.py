@@ -87,7 +87,7 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(head.end, len(data))
         return True
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(heads, st.sampled_from(FIRSTS), st.sampled_from(ODDMENTS), st.floats(0, 1))
     def test_same(self, head: bytes, first: bytes, put: bytes, where: float) -> None:
         """A head is renewed by no bytes that a reader would not read the same."""
@@ -160,7 +160,7 @@ class ConnectionTests(SynchronousTestCase):
         totals = (figures.bytes_in, figures.bytes_out, *figures.by_code())
         return [*seen, *world.context.logs["/log"].lines, repr(totals).encode()]
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(st.sampled_from(OPTIONS), exchanges, st.integers(0, 12))
     @example(OPTIONS[0], [(FIRSTS[0], BLOCKS[0], ANSWERS[0], 0)] * 4, 2)
     @example(OPTIONS[0], [(FIRSTS[1], BLOCKS[2], response(200, b""), 0)] * 4, 2)

@@ -114,8 +114,9 @@ class SecureWorld(World):
 
     def __init__(self, options: str = "pool = app\n", *pools: Any) -> None:
         super().__init__(options, *pools)
-        self.tls = FakeTls(self.balancer._not_shaken)
-        self.balancer._tls = self.tls  # type: ignore[assignment]  # a stand-in
+        arrivals = self.balancer.arrivals
+        self.tls = FakeTls(arrivals._not_shaken)
+        arrivals.tls = self.tls  # type: ignore[assignment]  # a stand-in
         self.secured(options)
         self.balancer.startService()
 
@@ -260,7 +261,7 @@ class CountTests(Case):
         world.come()
         world.balancer.stopService()
         self.assertEqual(world.tls.begun, [])
-        self.assertEqual(world.balancer._shaking, set())
+        self.assertEqual(world.balancer.arrivals._shaking, set())
 
     def test_told(self) -> None:
         """Handshakes are counted in the metrics and shown in the status."""

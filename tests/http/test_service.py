@@ -14,6 +14,7 @@ from balancer.http.settings import HttpSettings, listen
 from balancer.interfaces import IBalancer, IPrepared, PrepareError
 from balancer.wire import room
 from tests.http.world import World, pool_of, request, response, settings_of, status_of
+from tests.pool.world import few_slots
 
 GONE = Failure(ConnectionDone())
 
@@ -205,6 +206,7 @@ class RouteTests(Case):
 
     def test_keys(self) -> None:
         """A pool that chooses by a key gets it: the same key, the same server."""
+        few_slots(self)
         for algorithm, same in (
             ("source", lambda n: {}),
             ("maglev", lambda n: {"port": 7}),

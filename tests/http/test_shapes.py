@@ -58,7 +58,7 @@ class ShapeTests(SynchronousTestCase):
                 told.append(facts(outcome(BadAnswer, feed, read, data)))
             self.assertEqual(*told)
 
-    @settings(max_examples=40, deadline=None, database=None)
+    @settings(max_examples=20, deadline=None, database=None)
     @given(
         st.lists(st.tuples(st.sampled_from(FIRSTS), blocks), min_size=1, max_size=3),
         blocks,
@@ -77,7 +77,7 @@ class ShapeTests(SynchronousTestCase):
             self.same(known, data + b"more", method)
             self.same(known, data[:at] + put + data[at:], method)
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=10, deadline=None, database=None)
     @given(answers, answers)
     def test_others(self, one: bytes, other: bytes) -> None:
         """So it is with answers of all kinds."""

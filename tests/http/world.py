@@ -434,7 +434,7 @@ class World:
             "queued": sum(pool.queue_length for pool in self.context.pools.values()),
             "connections": len(self.front.connections),
             "wheel": len(self.context.wheel),
-            "active": sum(target.active for target in self.balancer._targets.values()),
+            "active": sum(target.active for target in self.balancer.targets.pools.values()),
         }
         if any(left.values()):
             raise AssertionError(f"left behind: {left}")

@@ -16,6 +16,7 @@ from balancer.kernel import netlink, nexthop, route
 from balancer.kernel.netlink import Message
 from balancer.kernel.service import DUMP_ATTEMPTS, READS_A_TURN, Monitor, Netlink, Refused
 from tests.kernel import samples
+from tests.kernel.queued import QueuedSocket
 
 
 def reply(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:
@@ -29,25 +30,21 @@ def acknowledged(sequence: int, code: int = 0) -> bytes:
     return reply(netlink.ERROR, netlink.CAPPED, sequence, payload)
 
 
-class Kernel:
+class Kernel(QueuedSocket):
     """A socket: `answers` are made of each request's sequence number, `waiting` is read first."""
 
     def __init__(self, *answers: Any) -> None:
+        super().__init__()
         self.answers = list(answers)
-        self.waiting: list[bytes | OSError] = []
         self.sent: list[Message] = []
         self.options: list[tuple[Any, ...]] = []
         self.refused: set[int] = set()
-        self.number = 5
 
     def setsockopt(self, *words: Any) -> None:
         """Remember the option, or refuse it."""
         if words[1] in self.refused:
             raise OSError(errno.ENOPROTOOPT, "no such option")
         self.options.append(words)
-
-    def bind(self, address: tuple[int, int]) -> None:
-        """Any port."""
 
     def getsockname(self) -> tuple[int, int]:
         """The port."""
@@ -61,23 +58,6 @@ class Kernel:
         if isinstance(answers, OSError):
             raise answers
         self.waiting += [each(message.sequence) if callable(each) else each for each in answers]
-
-    def recv(self, size: int) -> bytes:
-        """The next datagram."""
-        if not self.waiting:
-            raise BlockingIOError(errno.EAGAIN, "nothing")
-        found = self.waiting.pop(0)
-        if isinstance(found, OSError):
-            raise found
-        return found
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self.number
-
-    def close(self) -> None:
-        """The end."""
-        self.number = -1
 
 
 def drop(sequence: int) -> bytes:

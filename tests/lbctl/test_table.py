@@ -45,7 +45,7 @@ class Tables(SynchronousTestCase):
         """A table without rows is its heads."""
         self.assertEqual(table(COLUMNS, [], 80), ["name  n  why"])
 
-    @settings(deadline=None, database=None, max_examples=50)
+    @settings(deadline=None, database=None, max_examples=25)
     @given(st.lists(st.tuples(st.text(max_size=120), st.integers(0, 10**6), st.text(max_size=200))))
     def test_fits(self, rows: list[tuple[str, int, str]]) -> None:
         """No line is wider than 80 characters, and none breaks."""

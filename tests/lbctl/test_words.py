@@ -30,7 +30,7 @@ class Words(SynchronousTestCase):
         self.assertEqual(shorten("[2001:db8:0:1::1]:443", 15), "[2001:d..1]:443")
         self.assertEqual(shorten("abcdefgh", 3), "abc")
 
-    @settings(deadline=None, database=None, max_examples=50)
+    @settings(deadline=None, database=None, max_examples=25)
     @given(st.text(), st.integers(0, 30))
     def test_shortened(self, text: str, width: int) -> None:
         """What is shortened has exactly the width; what fits stays."""
@@ -62,7 +62,7 @@ class Words(SynchronousTestCase):
         self.assertRegex(moment(1_000_000_000), r"^2001-09-\d\d \d\d:\d\d:\d\d$")
         self.assertEqual([moment(each) for each in (None, "x", 1e300, float("nan"))], ["-"] * 4)
 
-    @settings(deadline=None, database=None, max_examples=50)
+    @settings(deadline=None, database=None, max_examples=25)
     @given(st.floats(0, 1e9), st.integers(0, 10**17))
     def test_narrow(self, seconds: float, number: int) -> None:
         """Ages and counts never need more than seven characters."""

@@ -42,7 +42,7 @@ class CountsTests(SynchronousTestCase):
         self.assertRaises(ValueError, Counts, 0)
         self.assertRaises(ValueError, Counts, 1, 0)
 
-    @settings(deadline=None, database=None, max_examples=20)
+    @settings(deadline=None, database=None, max_examples=10)
     @given(
         limit=st.integers(1, 4),
         most=st.integers(1, 4),

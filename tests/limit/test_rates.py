@@ -66,7 +66,7 @@ class RatesTests(SynchronousTestCase):
         for rate, burst, most in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (-1, 1, 1)):
             self.assertRaises(ValueError, Rates, rate, burst, most)
 
-    @settings(deadline=None, database=None, max_examples=20)
+    @settings(deadline=None, database=None, max_examples=10)
     @given(rate=RATES, burst=st.integers(1, 100), start=st.floats(0, 1e6), steps=STEPS)
     def test_never_more(self, rate: float, burst: int, start: float, steps: list[float]) -> None:
         """In any stretch of time t, no more than burst + rate * t are allowed."""
@@ -80,7 +80,7 @@ class RatesTests(SynchronousTestCase):
             for count, at in enumerate(allowed[first:], 1):
                 self.assertLessEqual(count, burst + rate * (at - begun) + 0.001)
 
-    @settings(deadline=None, database=None, max_examples=20)
+    @settings(deadline=None, database=None, max_examples=10)
     @given(rate=RATES, burst=st.integers(1, 100), steps=STEPS)
     def test_never_less(self, rate: float, burst: int, steps: list[float]) -> None:
         """A refusal means that the bucket, refilled as it should be, has not one token."""
@@ -99,7 +99,7 @@ class RatesTests(SynchronousTestCase):
 class TableTests(SynchronousTestCase):
     """What is remembered, and what is forgotten first."""
 
-    @settings(deadline=None, database=None, max_examples=20)
+    @settings(deadline=None, database=None, max_examples=10)
     @given(
         most=st.integers(1, 8),
         calls=st.lists(st.tuples(st.integers(0, 30), st.floats(0, 1)), max_size=60),

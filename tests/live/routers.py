@@ -36,14 +36,15 @@ protocol bgp b6 {{
 
 
 class Bird:
-    """The router. Asked on its control socket, which takes some 0.1 ms."""
+    """The router, with `more` in its configuration. Asked on its control socket, which takes some
+    0.1 ms."""
 
-    def __init__(self, case: LiveTestCase, options: str = "") -> None:
+    def __init__(self, case: LiveTestCase, options: str = "", more: str = "") -> None:
         need("bird", "nsenter", "unshare")
         self._case = case
         directory = case.directory
         self._socket = directory / "bird.ctl"
-        (directory / "bird.conf").write_text(CONFIGURATION.replace("OPTIONS", options))
+        (directory / "bird.conf").write_text(CONFIGURATION.replace("OPTIONS", options) + more)
         # A namespace lives with its first process, so it is made before the link to it.
         self.process = case.start(
             ["unshare", "--net", "sh", "-c",

@@ -216,6 +216,21 @@ class Both:
         self.bird.loses(VIP, 3.0)
         self.bird.loses(VIP6, 0.2)
 
+    def test_helper_hangs(self: Any) -> None:
+        """A helper that hangs is noticed within two leases and replaced, and no route is lost
+        meanwhile: the lease holds again."""
+        self.begin()
+        exabgp, old = self.exabgp_pid(), int(self.anycast()["exabgp"]["helper"])
+        self.bird.keeps(VIP, 2 * LEASE, lambda: os.kill(old, signal.SIGSTOP))
+        wait_until("another helper", lambda: self.anycast()["exabgp"]["helper"] not in (None, old),
+                   3.0)
+        self.assertIn("has not answered for 1.5 s", self.process.output)
+        self.assertFalse(alive(old))
+        self.assertEqual((exabgp, ""), (self.exabgp_pid(), self.anycast()["exabgp"]["fault"]))
+        self.bird.keeps(VIP, 1.0, lambda: None)
+        self.process.signal(signal.SIGKILL)
+        self.bird.loses(VIP, LEASE + 1.0)
+
     def test_clean_stop(self: Any) -> None:
         """SIGTERM makes the route worse, then withdraws it, then drains: until the withdrawal
         new requests are served, and the end is clean."""
@@ -388,7 +403,7 @@ class ExternalTests(AnycastTestCase):
 
     def test_external(self) -> None:
         """The configuration that the status shows is all that it needs; what else it announces is
-        left alone."""
+        left alone. A helper that hangs is a fault until it goes on."""
         self.bird = Bird(self)
         port, self.admin, origin = free_port(), free_port(), free_port()
         process = self.balancer(
@@ -410,6 +425,12 @@ class ExternalTests(AnycastTestCase):
                     "/usr/sbin/exabgp", str(path)], "exabgp")
         self.bird.gets(VIP)
         self.bird.gets("203.0.113.9/32", 2.0)
+        helper = int(self.anycast()["exabgp"]["helper"])
+        os.kill(helper, signal.SIGSTOP)
+        wait_until("it says that the helper hangs",
+                   lambda: "has not answered" in self.anycast()["exabgp"]["fault"], 2 * LEASE)
+        os.kill(helper, signal.SIGCONT)
+        wait_until("it answers again", lambda: self.anycast()["exabgp"]["fault"] == "", 2.0)
         process.signal(signal.SIGKILL)
         self.bird.loses(VIP, LEASE + 1.0)
         self.assertTrue(self.bird.has("203.0.113.9/32"))

@@ -16,19 +16,14 @@ from tests.live.origins import EchoOrigin, HttpOrigin
 from tests.live.traffic import Traffic
 from tests.live.watch import WatchedTestCase
 
-SITE = """\
-[site]
-admin = $host:$admin
-resolvers = $host:$dns
-
+MOVES = """\
 [pool moves]
 servers = m moves.test:$first
 interval = 200ms
 
-[pool stays]
-servers = s stays.test:$first
-interval = 200ms
+"""
 
+LATE_AND_FLOWS = """\
 [pool late]
 servers =
     l late.test:$first
@@ -39,17 +34,33 @@ interval = 200ms
 servers = m moves.test:$echo
 interval = 200ms
 
-[http web]
-listen = $host:$port
-routes =
-    path=/stays -> pool stays
-    path=/late -> pool late
+"""
+
+TO_MOVES = """\
 pool = moves
 
 [tcp relay]
 listen = $host:$tcp
 pool = flows
 """
+
+SITE = """\
+[site]
+admin = $host:$admin
+resolvers = $host:$dns
+
+""" + MOVES + """\
+[pool stays]
+servers = s stays.test:$first
+interval = 200ms
+
+""" + LATE_AND_FLOWS + """\
+[http web]
+listen = $host:$port
+routes =
+    path=/stays -> pool stays
+    path=/late -> pool late
+""" + TO_MOVES
 
 BEFORE = "127.0.0.1 moves.test stays.test\n"
 AFTER = "127.0.0.2 moves.test late.test\n"
@@ -62,20 +73,7 @@ BY_TTL = """\
 admin = $host:$admin
 resolvers = $host:$silent $host:$dns
 
-[pool moves]
-servers = m moves.test:$first
-interval = 200ms
-
-[pool late]
-servers =
-    l late.test:$first
-    f $host:$first
-interval = 200ms
-
-[pool flows]
-servers = m moves.test:$echo
-interval = 200ms
-
+""" + MOVES + LATE_AND_FLOWS + """\
 [pool many]
 servers = m many.test:$first
 interval = 200ms
@@ -85,12 +83,7 @@ listen = $host:$port
 routes =
     path=/late -> pool late
     path=/many -> pool many
-pool = moves
-
-[tcp relay]
-listen = $host:$tcp
-pool = flows
-"""
+""" + TO_MOVES
 
 TTL = 1
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.pool.settings import ALGORITHMS, Ejection, ServerSettings
-from tests.pool.world import pool_of
+from tests.pool.world import few_slots, pool_of
 
 LINES = [
     ServerSettings("a", 3, max_connections=1),
@@ -64,7 +64,11 @@ class Life:
 class EveryAlgorithmTests(SynchronousTestCase):
     """Properties of all of them."""
 
-    @settings(deadline=None, database=None, max_examples=20)
+    def setUp(self) -> None:
+        """Many tables are built."""
+        few_slots(self)
+
+    @settings(deadline=None, database=None, max_examples=10)
     @given(st.sampled_from(DIFFERENT), STEPS)
     def test_never_chooses_whom_it_must_not(
         self, algorithm: str, steps: list[tuple[str, int]]

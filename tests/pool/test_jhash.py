@@ -41,7 +41,7 @@ class JhashTests(SynchronousTestCase):
         self.assertEqual(source_slot(v4, seed, 65537), PINNED["source4"])
         self.assertEqual(source_slot(v6, seed, 65537), PINNED["source6"])
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(st.binary(max_size=40), st.integers(0, 2**32 - 1), st.integers(1, 2**32 - 1))
     def test_slots_are_below_the_modulus(self, data: bytes, seed: int, modulus: int) -> None:
         """A hash has 32 bits and a slot is in range, for data of any length."""

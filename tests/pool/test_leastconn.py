@@ -66,7 +66,7 @@ class LeastConnectionsTests(SynchronousTestCase):
             pool.finish(server, 0.0)
         self.assertTrue(len(pool._succession.present._heap) <= 2 * 50 + 16)  # type: ignore[attr-defined]
 
-    @settings(deadline=None, database=None, max_examples=25)
+    @settings(deadline=None, database=None, max_examples=12)
     @given(
         st.lists(st.integers(1, 5), min_size=1, max_size=6),
         st.lists(st.integers(0, 9), max_size=60),

@@ -128,7 +128,7 @@ class QueueTests(SynchronousTestCase):
             down(pool, "b")
             self.assertFalse(pool.others_are_full((a,)))
 
-    @settings(deadline=None, database=None, max_examples=25)
+    @settings(deadline=None, database=None, max_examples=12)
     @given(
         st.integers(0, 4), st.lists(st.tuples(st.sampled_from("afex"), st.integers(0, 9)))
     )

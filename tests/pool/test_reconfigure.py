@@ -17,7 +17,17 @@ from balancer.pool.events import (
 )
 from balancer.pool.pool import Pool
 from balancer.pool.settings import Algorithm, Ejection, KeySource, PoolSettings, ServerSettings
-from tests.pool.world import Waiting, chosen, down, named, pool_of, reconfigured, servers, up_pool
+from tests.pool.world import (
+    Waiting,
+    chosen,
+    down,
+    few_slots,
+    named,
+    pool_of,
+    reconfigured,
+    servers,
+    up_pool,
+)
 
 
 class WhoStaysTests(SynchronousTestCase):
@@ -313,8 +323,8 @@ class NothingMovesTests(SynchronousTestCase):
         self.assertEqual(chosen(pool, 1), "a")
 
 
-class KeyedTests(SynchronousTestCase):
-    """Tables."""
+class WholeTableTests(SynchronousTestCase):
+    """A table of the real size."""
 
     def test_adding_and_removing(self) -> None:
         """One server more or less: until its table is built no other key moves, and then at most
@@ -341,6 +351,14 @@ class KeyedTests(SynchronousTestCase):
         self.assertNotIn(gone, during)
         pool.build()
         self.assertEqual(pool.slots(), before)
+
+
+class KeyedTests(SynchronousTestCase):
+    """Tables."""
+
+    def setUp(self) -> None:
+        """Many tables are built."""
+        few_slots(self)
 
     def test_before_the_first_table(self) -> None:
         """Servers may come and go before the first table was needed."""
@@ -387,6 +405,10 @@ class KeyedTests(SynchronousTestCase):
 
 class AlgorithmTests(SynchronousTestCase):
     """Another algorithm, or another seed."""
+
+    def setUp(self) -> None:
+        """Many tables are built."""
+        few_slots(self)
 
     def slices(self, pool: Pool) -> int:
         """How many it takes until all is built."""

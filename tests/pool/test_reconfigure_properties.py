@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.pool.settings import ALGORITHMS, Algorithm, Ejection, PoolSettings, ServerSettings
-from tests.pool.world import Waiting, pool_of
+from tests.pool.world import Waiting, few_slots, pool_of
 
 DOING = ("reload", "work", "end", "pass", "fail", "error", "drain", "ready", "weight", "tick")
 ADDRESSES = {name: (f"at {name}", f"now {name}") for name in "abcd"}
@@ -134,7 +134,11 @@ class Life:
 class ReconfigureTests(SynchronousTestCase):
     """Properties of all algorithms."""
 
-    @settings(deadline=None, database=None, max_examples=20)
+    def setUp(self) -> None:
+        """Many tables are built."""
+        few_slots(self)
+
+    @settings(deadline=None, database=None, max_examples=10)
     @given(st.sampled_from(ALGORITHMS), STEPS)
     def test_life(
         self,

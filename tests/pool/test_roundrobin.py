@@ -20,7 +20,7 @@ class RoundRobinTests(SynchronousTestCase):
         pool = up_pool(servers(5, 1, 1))
         self.assertEqual(chosen(pool, 14), "aabacaa" * 2)
 
-    @settings(deadline=None, database=None, max_examples=25)
+    @settings(deadline=None, database=None, max_examples=12)
     @given(st.lists(st.integers(1, 30), min_size=1, max_size=6))
     def test_exact(self, weights: list[int]) -> None:
         """Weights are honoured exactly over a period."""

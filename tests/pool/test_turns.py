@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.pool.turns import endless, reduced, smooth, spread
 
 WEIGHTS = st.lists(st.integers(1, 20), min_size=1, max_size=8)
-QUICK = settings(deadline=None, database=None, max_examples=25)
+QUICK = settings(deadline=None, database=None, max_examples=12)
 
 
 class TurnsTests(SynchronousTestCase):

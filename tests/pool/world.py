@@ -7,11 +7,23 @@ from random import Random
 from typing import Any
 
 from attrs import define, evolve
+from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.pool import algorithms, keyed, maglev
 from balancer.pool.events import Event
 from balancer.pool.pool import Pool
 from balancer.pool.server import Server
 from balancer.pool.settings import Algorithm, PoolSettings, ServerSettings
+
+FEW_SLOTS = 4093
+"""A prime, as Maglev wants."""
+
+
+def few_slots(test: SynchronousTestCase) -> None:
+    """Have tables of 4093 slots until the test is over, built in a sixteenth of the time. For tests
+    of who moves and who stays; what the real size is good for is `test_maglev`'s to say."""
+    for module in (algorithms, keyed, maglev):
+        test.patch(module, "SLOTS", FEW_SLOTS)
 
 
 @define(eq=False)

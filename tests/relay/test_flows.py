@@ -121,7 +121,7 @@ class FlowsTests(SynchronousTestCase):
         table.moved(flows[1], "")
         self.assertEqual(table.room(), (True, flows[1]))
 
-    @settings(max_examples=20, deadline=None, database=None)
+    @settings(max_examples=10, deadline=None, database=None)
     @given(
         st.lists(
             st.tuples(

@@ -118,7 +118,7 @@ class Play:
 class InterleavingTests(SynchronousTestCase):
     """Random plays."""
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(
         st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 8)), max_size=40),
         st.integers(0, 2),
@@ -182,7 +182,7 @@ class InterleavingTests(SynchronousTestCase):
         self.assertFalse(client.reset or server.reset)
         self.assertEqual(balancer.totals.ended, {"--": 1})
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(
         st.lists(
             st.tuples(

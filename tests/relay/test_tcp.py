@@ -25,6 +25,7 @@ from balancer.relay.tcp.service import TcpBalancer
 from balancer.wire import room
 from balancer.wire.certificates import CannotLoad
 from balancer.wire.stream import HIGH_WATER, Stream
+from tests.pool.world import few_slots
 from tests.relay.world import CLIENT, Attempt, FakeSocket, Site
 
 
@@ -411,6 +412,7 @@ class ConnectingTests(Relayed):
 
     def test_keys(self) -> None:
         """A pool that chooses by source sends one address always to one server."""
+        few_slots(self)
         for algorithm in ("source", "maglev"):
             self.begin(Site("abcdefgh", algorithm=algorithm))
             self.site.the_pool.build()

@@ -66,6 +66,23 @@ class PoolTests(EcmpTestCase):
         self.world.up("bb")
         self.assertEqual(self.world.hops(), "a b c")
 
+    def test_told(self) -> None:
+        """Each change of next hops is told with the event that led to it; what only weighs
+        otherwise is not, nor that there was nothing at first."""
+        self.world.begin(last="withdraw")
+        self.assertEqual(self.world.told, [])
+        self.world.up("ab")
+        self.assertEqual([did for _, did, _ in self.world.told], [
+            "sends 192.0.2.0/24 to 10.1.0.1", "sends 192.0.2.0/24 to 10.1.0.1, 10.1.0.2"])
+        self.world.told.clear()
+        self.world.the_pool.set_weight(self.world.the_pool.server("a"), 5)
+        self.world.reactor.advance(0.1)
+        self.assertEqual(self.world.told, [])
+        self.world.down("a")
+        self.world.number = 7
+        self.world.down("b")
+        self.assertEqual(self.world.told[-1], ("ecmp:e", "has no route for 192.0.2.0/24", 7))
+
     def test_nothing_before_a_check(self) -> None:
         """Without any verdict there is no route; the first server that is up makes it."""
         self.world.begin()

@@ -22,6 +22,7 @@ from balancer.pool.settings import PoolSettings, ServerSettings
 from balancer.route.service import Ecmp
 from balancer.route.settings import EcmpSettings
 from balancer.wire.address import literal
+from tests.kernel.queued import QueuedSocket
 from tests.lent import Lent
 
 OWN_PORT = 100
@@ -180,21 +181,17 @@ def _reply(kind: int, request: Message, payload: bytes) -> bytes:
     return struct.pack("=IHHII", 16 + len(payload), kind, 0, request.sequence, 0) + payload
 
 
-class Socket:
+class Socket(QueuedSocket):
     """A socket to the machine's kernel."""
 
     def __init__(self, machine: Machine) -> None:
+        super().__init__()
         self.machine = machine
         self.listens = False
-        self.waiting: list[bytes | OSError] = []
-        self.number = 9
 
     def setsockopt(self, level: int, option: int, value: Any) -> None:
         """Joining a group makes it listen."""
         self.listens = self.listens or (level, option) == (270, 1)
-
-    def bind(self, address: tuple[int, int]) -> None:
-        """Any port."""
 
     def getsockname(self) -> tuple[int, int]:
         """Our port."""
@@ -204,23 +201,6 @@ class Socket:
         """Ask the kernel."""
         for message in netlink.messages(data):
             self.waiting += self.machine.answer(message)
-
-    def recv(self, size: int) -> bytes:
-        """What it says."""
-        if not self.waiting:
-            raise BlockingIOError(errno.EAGAIN, "nothing")
-        found = self.waiting.pop(0)
-        if isinstance(found, OSError):
-            raise found
-        return found
-
-    def fileno(self) -> int:
-        """-1 once closed."""
-        return self.number
-
-    def close(self) -> None:
-        """The end."""
-        self.number = -1
 
 
 def servers(words: str) -> list[tuple[ServerSettings, Any]]:
@@ -241,6 +221,8 @@ class World(Lent):
         self.subscribers: list[Callable[[Published], None]] = []
         self.the_pool = Pool(PoolSettings("p"), servers(words), 0.0, random.Random(1))
         self.there = True
+        self.told: list[tuple[str, str, int]] = []
+        self.number = 0
         self.ecmp = Ecmp("e", self, machine.opened)  # type: ignore[arg-type]  # lends what it uses
 
     def pool(self, name: str) -> Pool:
@@ -254,6 +236,10 @@ class World(Lent):
         balancer: IBalancer = self.ecmp
         return balancer
 
+    def tell(self, balancer: str, did: str, cause: int) -> None:
+        """Keeps it."""
+        self.told.append((balancer, did, cause))
+
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         """One more."""
         self.subscribers.append(subscriber)
@@ -264,7 +250,7 @@ class World(Lent):
 
     def publish(self, events: Sequence[Any]) -> None:
         """What happened in the pool, and the turn after."""
-        for at, event in enumerate(events):
+        for at, event in enumerate(events, self.number):
             for subscriber in self.subscribers:
                 subscriber(Published(at, 0.0, "p", event))
         self.reactor.advance(0)

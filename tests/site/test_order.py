@@ -37,7 +37,7 @@ class Order(SynchronousTestCase):
         needs = {str(at): [str(at + 1)] for at in range(3000)}
         self.assertEqual(arranged(needs)[0], "2999")
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(NEEDS)
     def test_any(self, numbers: dict[int, list[int]]) -> None:
         """All come once and after what they need; or there is a circle of real needs."""

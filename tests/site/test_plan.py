@@ -12,7 +12,8 @@ from zope.interface import implementer
 from balancer.config.schema import Claim, Reference, Section, option
 from balancer.config.values import Endpoint, Misspelt, NotBuilt, Unreadable, listen_endpoint, name
 from balancer.interfaces import IBalancer, IBalancerMaker, ICheck, ICheckMaker, IContext
-from balancer.site.plan import BadSite, Makers, Plan, read
+from balancer.site.plan import BadSite, Makers, Plan
+from balancer.site.reading import read
 
 
 @frozen

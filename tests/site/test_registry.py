@@ -6,7 +6,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.interfaces import Published
+from balancer.interfaces import Followed, Published
 from balancer.pool.events import WentDown, WentUp
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
@@ -95,6 +95,23 @@ class Events(SynchronousTestCase):
         registry.unsubscribe(seen.append)
         registry.publish("p", [WentUp("p/a")], 0.0)
         self.assertEqual(seen, [])
+
+    def test_followed(self) -> None:
+        """What a balancer did is kept among the events, and told only to those who watch."""
+        registry = Registry({}, {})
+        seen: list[Published] = []
+        watched: list[Published] = []
+        registry.subscribe(seen.append)
+        registry.watch(watched.append)
+        registry.publish("p", [WentDown("p/a")], 1.0)
+        registry.tell(Followed("ecmp:out", "has no route", 1), 2.0)
+        registry.unwatch(watched.append)
+        registry.publish("p", [WentUp("p/a")], 3.0)
+        self.assertEqual([each.id for each in seen], [1, 3])
+        self.assertEqual([each.id for each in watched], [1, 2])
+        self.assertEqual(list(registry.events), [*watched, seen[1]])
+        self.assertEqual(watched[1].event.text(), "ecmp:out has no route (after event 1)")
+        self.assertEqual(Followed("anycast:x", "is gone").text(), "anycast:x is gone")
 
     def test_bounded(self) -> None:
         """Only the latest are kept."""

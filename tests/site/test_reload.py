@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.interfaces import PrepareError, Published
 from balancer.site.diff import changes, refused
-from balancer.site.plan import Makers, Plan, read
+from balancer.site.plan import Makers, Plan
+from balancer.site.reading import read
 from balancer.site.service import SiteService
 from balancer.wire.bind import CannotBind
 from tests.site.test_service import TEXT, GateMaker, NeverMaker

@@ -22,10 +22,11 @@ from balancer.interfaces import (
     NotDone,
     PrepareError,
 )
-from balancer.site import plan as planning
+from balancer.site import references
 from balancer.site.diff import changes
 from balancer.site.operations import Operations
-from balancer.site.plan import BadSite, Makers, Plan, read
+from balancer.site.plan import BadSite, Makers, Plan
+from balancer.site.reading import read
 from balancer.site.service import SiteService
 from tests.site.test_plan import GateMaker, WordCheck
 from tests.site.test_service import Gate, GatePrepared
@@ -201,7 +202,7 @@ class OrderTests(SeamsTestCase):
         """Every circle is told, up to a bound."""
         text = "".join(f"[link a{at}]\nnext = a{at}\n" for at in range(5))
         self.assertEqual(len(self.errors(text)), 5)
-        self.patch(planning, "MAX_CIRCLES", 3)
+        self.patch(references, "MAX_CIRCLES", 3)
         errors = self.errors(text)
         self.assertEqual(len(errors), 4)
         self.assertIn("too many circles", errors[-1])

@@ -32,7 +32,8 @@ from balancer.interfaces import (
     PrepareError,
     Sample,
 )
-from balancer.site.plan import Makers, read
+from balancer.site.plan import Makers
+from balancer.site.reading import read
 from balancer.site.service import SiteService
 from balancer.wire.address import Address
 
@@ -330,6 +331,8 @@ class SiteTests(SynchronousTestCase):
             self.patch(self.maker.made["one"], method, raises)
         snapshot = site.snapshot()
         self.assertEqual(snapshot.status["balancers"]["gate:two"]["name"], "two")
+        self.assertEqual(snapshot.status["balancers"]["gate:two"], site.telling_of("gate:two"))
+        self.assertIsNone(site.telling_of("gate:none"))
         self.assertIn("balancer_gate", {metric.name for metric in snapshot.metrics})
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
 

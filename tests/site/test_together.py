@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer import plugins
-from balancer.site.plan import BadSite, Makers, read
+from balancer.site.plan import BadSite, Makers
+from balancer.site.reading import read
 
 LONG = ".".join(["a" * 60] * 4)
 

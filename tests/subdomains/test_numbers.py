@@ -56,7 +56,7 @@ class NumbersTests(SynchronousTestCase):
         self.assertEqual(dict(self.numbers.retired), {"b": 2, "c": 3})
         self.assertEqual(self.follow("de"), {"d": 4, "e": 1})
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(LINEUPS, st.integers(0, 3))
     def test_property(self, lineups: list[list[str]], bound: int) -> None:
         """Over any sequence: who stays keeps its number, no two have the same, a number is not
@@ -106,7 +106,7 @@ class JsonTests(SynchronousTestCase):
         ):
             self.assertRaises(ValueError, Numbers.from_json, data)
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=12, deadline=None, database=None)
     @given(st.binary(max_size=40))
     def test_anything(self, data: bytes) -> None:
         """No bytes raise anything else."""

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.http.maker import maker as http
-from balancer.site.plan import BadSite, Makers, Plan, read
+from balancer.site.plan import BadSite, Makers, Plan
+from balancer.site.reading import read
 from balancer.subdomains.maker import maker
 from tests.site.test_plan import WordCheck
 from tests.site.test_seams import LinkMaker

@@ -224,7 +224,7 @@ class ChoiceTest(Case):
         }.items():
             self.assertEqual(certificates.explain(name).name, expected, name)
 
-    @settings(deadline=None, database=None, max_examples=30)
+    @settings(deadline=None, database=None, max_examples=15)
     @given(
         st.lists(st.lists(NAMES, max_size=2), min_size=1, max_size=3),
         st.builds("{}.{}.test".format, LETTERS, LETTERS),

@@ -124,68 +124,6 @@ class DatagramPortTests(Case):
         self.reactor._pass_on(self.port, select.POLLIN)
         self.assertEqual([error.errno for error in errors], [errno.ECONNREFUSED])
 
-    def answering(self, answers: Any) -> socket.socket:
-        """A client of a port whose owner answers at once."""
-        self.port.received = None
-        self.port.answer = answers
-        return self.client()
-
-    def totals(self) -> tuple[int, int, int]:
-        """Received, sent, dropped."""
-        return self.port.received_total, self.port.sent_total, self.port.dropped_total
-
-    def test_answer(self) -> None:
-        """An owner may answer each datagram at once, or not, and all are counted."""
-        hosts = []
-
-        def answer(data: bytes, host: str) -> bytes | None:
-            hosts.append(host)
-            return None if data == b"1" else b"to " + data
-
-        client = self.answering(answer)
-        for i in range(3):
-            client.sendto(b"%d" % i, self.port.address.sockaddr)
-        self.reactor.turn()
-        self.assertEqual([client.recv(100) for _ in range(2)], [b"to 0", b"to 2"])
-        self.assertEqual((hosts, self.totals()), ([self.host] * 3, (3, 2, 0)))
-
-    def test_answers_in_batches(self) -> None:
-        """As many are answered in a turn as leave room for others."""
-        client = self.answering(lambda data, host: data)
-        for i in range(DATAGRAMS_A_TURN + 3):
-            client.sendto(b"%d" % i, self.port.address.sockaddr)
-        self.reactor.turn()
-        self.assertEqual(self.totals()[:2], (DATAGRAMS_A_TURN, DATAGRAMS_A_TURN))
-        self.reactor.turn()
-        self.assertEqual(self.totals()[:2], (DATAGRAMS_A_TURN + 3, DATAGRAMS_A_TURN + 3))
-
-    def test_answer_raises(self) -> None:
-        """An owner that raises loses that datagram alone."""
-        client = self.answering(lambda data, host: [b"a"][len(data) - 1])
-        for data in (b"xx", b"x"):
-            client.sendto(data, self.port.address.sockaddr)
-        self.reactor.turn()
-        self.assertEqual(len(self.flushLoggedErrors(IndexError)), 1)
-        self.assertEqual((client.recv(100), self.totals()), (b"a", (2, 1, 0)))
-
-    def test_answer_too_long(self) -> None:
-        """An answer that the kernel does not take is dropped and counted; what is longer than
-        `longest` comes cut."""
-        self.port.longest = 3
-        client = self.answering(lambda data, host: bytes(70_000) if data == b"big" else data)
-        for data in (b"bigger", b"abcdef"):
-            client.sendto(data, self.port.address.sockaddr)
-        self.reactor.turn()
-        self.assertEqual((client.recv(100), self.totals()), (b"abc", (2, 1, 1)))
-
-    def test_answer_stops(self) -> None:
-        """An owner may stop the port from within."""
-        self.answering(lambda data, host: self.port.stop())
-        for _ in range(2):
-            self.client().sendto(b"x", self.port.address.sockaddr)
-        self.reactor.turn()
-        self.assertEqual((self.totals(), self.port.fileno()), ((1, 0, 0), -1))
-
     def test_in_use(self) -> None:
         """A port that is taken is named, even by a socket that would share."""
         error = self.assertRaises(CannotBind, bind_udp, self.port.address)

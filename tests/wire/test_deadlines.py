@@ -37,7 +37,7 @@ class Raising(Entry):
 class WheelTests(SynchronousTestCase):
     """Deadlines fire once, not early, and at most a tick late."""
 
-    @settings(max_examples=60, deadline=None, database=None)
+    @settings(max_examples=30, deadline=None, database=None)
     @given(st.lists(st.floats(0, 300, allow_nan=False), max_size=20))
     def test_precision(self, deadlines: list[float]) -> None:
         """Any deadline, within the wheel's span or beyond it, is met within a tick."""

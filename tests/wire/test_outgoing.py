@@ -14,7 +14,7 @@ from balancer.wire.outgoing import ALONE, JOIN_LIMIT, Outgoing
 class OutgoingTests(SynchronousTestCase):
     """Bytes leave in order, without being copied again and again."""
 
-    @settings(max_examples=40, deadline=None, database=None)
+    @settings(max_examples=20, deadline=None, database=None)
     @given(st.lists(st.binary(max_size=50), max_size=20), st.lists(st.integers(0, 40), max_size=9))
     def test_order(self, parts: list[bytes], takes: list[int]) -> None:
         """Whatever sizes are written and taken, the bytes come out once and in order."""

@@ -21,35 +21,49 @@ PLACING: Final = "placing"
 """To be announced as soon as its addresses are in place."""
 UP: Final = "up"
 """Announced."""
+KEPT: Final = "kept"
+"""Announced though it is not healthy: no other site is up, and the last one shall keep it."""
 DRAINING: Final = "draining"
 """Announced as worse than others, so that routers move to them before it is withdrawn."""
 GONE: Final = "gone"
 """Withdrawn for good: the balancer stops, or the section is no more."""
 
-STATES: Final = (DOWN, HELD, PLACING, UP, DRAINING, GONE)
+STATES: Final = (DOWN, HELD, PLACING, UP, KEPT, DRAINING, GONE)
 
-EVENTS: Final = ("healthy", "failed", "due", "placed", "misplaced", "lapsed", "drain", "leave")
+EVENTS: Final = (
+    "healthy", "failed", "alone", "regretted", "due", "placed", "misplaced", "lapsed", "drain",
+    "leave",
+)
 
 TABLE: Final = {
     (DOWN, "healthy"): HELD,
+    (DOWN, "regretted"): KEPT,
     (DOWN, "drain"): GONE,
     (DOWN, "leave"): GONE,
     (HELD, "failed"): DOWN,
+    (HELD, "alone"): DOWN,
     (HELD, "due"): PLACING,
     (HELD, "lapsed"): HELD,
     (HELD, "drain"): GONE,
     (HELD, "leave"): GONE,
     (PLACING, "failed"): DOWN,
+    (PLACING, "alone"): DOWN,
     (PLACING, "placed"): UP,
     (PLACING, "misplaced"): PLACING,
     (PLACING, "lapsed"): HELD,
     (PLACING, "drain"): GONE,
     (PLACING, "leave"): GONE,
     (UP, "failed"): DOWN,
+    (UP, "alone"): KEPT,
     (UP, "misplaced"): PLACING,
     (UP, "lapsed"): HELD,
     (UP, "drain"): DRAINING,
     (UP, "leave"): GONE,
+    (KEPT, "healthy"): UP,
+    (KEPT, "failed"): DOWN,
+    (KEPT, "lapsed"): DOWN,
+    (KEPT, "drain"): DRAINING,
+    (KEPT, "leave"): GONE,
     (DRAINING, "failed"): GONE,
     (DRAINING, "due"): GONE,
     (DRAINING, "misplaced"): GONE,
@@ -58,7 +72,9 @@ TABLE: Final = {
 }
 """
 Every way from one state to the next. What is not here changes nothing: `healthy` while it is held
-or announced, whatever comes once it is gone. `drain` leaves slowly, `leave` at once.
+or announced, whatever comes once it is gone. `drain` leaves slowly, `leave` at once. `alone` is
+`failed` while no other site is up and the last one shall keep the prefixes; `regretted`: they were
+withdrawn for another site that turned out to have withdrawn as well.
 """
 
 
@@ -83,25 +99,32 @@ class Announcer:
     reason: str = field(default="not yet looked at", init=False)
     withdrawals: int = field(default=0, init=False)
     """How often it was withdrawn by its service's fault, or the balancer's."""
+    kept: int = field(default=0, init=False)
+    """How often it stayed announced without its service, or was again."""
     _patience: Patience = field(factory=Patience, init=False)
 
     @property
     def placed(self) -> bool:
         """Whether its addresses shall be in place. They go after the route, which the owner sees
         to."""
-        return self.state in (PLACING, UP, DRAINING)
+        return self.state in (PLACING, UP, KEPT, DRAINING)
 
     @property
     def announced(self) -> bool:
         """Whether neighbors shall have it."""
-        return self.state in (UP, DRAINING)
+        return self.state in (UP, KEPT, DRAINING)
 
-    def judge(self, why_not: str, now: float) -> bool:
+    def judge(self, why_not: str, now: float, alone: bool = False) -> bool:
         """
         What it stands for is healthy, or is not by the reason `why_not`; whether that changed
-        anything.
+        anything. `alone`: then it is to be kept if it is announced.
         """
-        return self._happen("failed" if why_not else "healthy", now, why_not)
+        bad = "alone" if alone else "failed"
+        return self._happen(bad if why_not else "healthy", now, why_not)
+
+    def regret(self, now: float) -> bool:
+        """It was withdrawn for the sake of another site, which is not up either."""
+        return self._happen("regretted", now, "")
 
     def placing(self, why_not: str, now: float) -> bool:
         """Its addresses are in place, or are not by the reason `why_not`."""
@@ -130,13 +153,14 @@ class Announcer:
         if why and after is not None:
             self.reason = why
         if after is None:
-            if event == "failed" and before == DOWN:
+            if event in ("failed", "alone") and before in (DOWN, KEPT):
                 self.reason = why
             return False
-        if before == UP and event in ("failed", "lapsed", "misplaced"):
+        if before in (UP, KEPT) and event in ("failed", "lapsed", "misplaced"):
             self._patience.withdrawn(now)
             self.withdrawals += 1
         self.state = after
+        self.kept += after == KEPT
         if after != before or event == "lapsed":
             self._enter(now)
         return after != before

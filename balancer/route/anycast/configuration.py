@@ -13,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from balancer.config.values import Network
-from balancer.route.anycast.settings import NeighborLine
+from balancer.route.anycast.values import NeighborLine
 
 PROCESS: Final = "balancer"
 """The name of the helper in ExaBGP's configuration."""

@@ -58,6 +58,12 @@ class Report(NamedTuple):
     late: bool = False
 
 
+class Heard(NamedTuple):
+    """The helper has the wish `serial`, whether that changes anything or not: it lives."""
+
+    serial: int
+
+
 class Neighbor(NamedTuple):
     """The state of one session."""
 
@@ -66,7 +72,7 @@ class Neighbor(NamedTuple):
     reason: str = ""
 
 
-Frame = Wish | Quit | Hello | Report | Neighbor
+Frame = Wish | Quit | Hello | Report | Heard | Neighbor
 
 
 class BadFrame(ValueError):
@@ -151,5 +157,6 @@ _KINDS: Final[Mapping[str, Callable[[dict[str, Any]], Frame]]] = {
     "quit": lambda told: Quit(),
     "hello": lambda told: _hello(told),
     "report": _report,
+    "heard": lambda told: Heard(_number(told["serial"])),
     "neighbor": _neighbor,
 }

@@ -5,6 +5,7 @@ The balancer's end of the socket to the helper beside ExaBGP: who may connect, l
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 from collections.abc import Callable
@@ -49,6 +50,14 @@ def uid_of(transport: Any) -> int:
     return int(struct.unpack("3i", found)[1])
 
 
+def pid_of(transport: Any) -> int:
+    """The process at the other end (SO_PEERCRED); 0 if it is of another pid namespace. Raises
+    OSError."""
+    handle: socket.socket = transport.getHandle()
+    found = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(struct.unpack("3i", found)[0])
+
+
 @implementer(IPushProducer)
 class Link(Protocol):
     """One helper. `hello` is what it said of itself, None before."""
@@ -83,6 +92,19 @@ class Link(Protocol):
             self._waiting = frame
         else:
             self.transport.write(frames.encode(frame))
+
+    def kill(self) -> bool:
+        """The helper hangs: end it at once. Whether that can be done."""
+        try:
+            pid = pid_of(self.transport)
+            # To kill(2), 0 is everybody in our process group.
+            if pid > 0:
+                os.kill(pid, signal.SIGKILL)
+            return pid > 0
+        except OSError:
+            return False
+        finally:
+            self.transport.abortConnection()
 
     def pauseProducing(self) -> None:
         self._full = True

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from balancer.config.values import Network
+from balancer.config.values import Endpoint, Network
 from balancer.interfaces import (
     IContext,
     IPrepared,
@@ -24,17 +24,18 @@ from balancer.interfaces import (
     Metric,
     PrepareError,
     Published,
-    Sample,
 )
-from balancer.route.anycast.announcer import PLACING, STATES, UP, Announcer, Timing
-from balancer.route.anycast.configuration import MAX_PASSWORD
+from balancer.route.anycast import telling
+from balancer.route.anycast.announcer import DOWN, KEPT, PLACING, UP, Announcer, Timing
+from balancer.route.anycast.asking import Asking
 from balancer.route.anycast.frames import Key
+from balancer.route.anycast.lastsite import LastSite, Said, understand
 from balancer.route.anycast.lines import Route
+from balancer.route.anycast.secrets import password
 from balancer.route.anycast.settings import AnycastSettings
 from balancer.route.anycast.station import Station, station_of
 from balancer.route.anycast.vips import Run, Vips, ip_batch
 from balancer.route.anycast.when import why_not
-from balancer.wire import statefile
 
 LOOK_EVERY: Final = 1.0
 """Seconds between two looks at health, besides those that events cause."""
@@ -48,9 +49,6 @@ STOP_WITHIN: Final = 1.0
 SETTLED_AFTER: Final = 1.0
 """Seconds from that until others drain: ExaBGP has queued the withdrawal, and routers take their
 time to obey and to pass it on."""
-
-MAX_FILE: Final = 4096
-"""Bytes of a password's file."""
 
 log = Logger()
 
@@ -76,7 +74,8 @@ class Prepared:
 
 @implementer(IWithdraws)
 class Anycast(Service):
-    """One section. `run` runs `ip`; `stations` gives the station of a name."""
+    """One section. `run` runs `ip`; `stations` gives the station of a name; `asking` asks the other
+    sites."""
 
     settings: AnycastSettings
 
@@ -86,6 +85,7 @@ class Anycast(Service):
         context: IContext,
         run: Run | None = None,
         stations: Callable[[IContext, str], Station] = station_of,
+        asking: Callable[..., Asking] = Asking,
     ) -> None:
         self._stations = stations
         # Not Service.name: siblings of other kinds may bear the same name.
@@ -94,6 +94,8 @@ class Anycast(Service):
         self._reactor: Any = context.reactor
         self._run = run or ip_batch(context.reactor)
         self._announcer = Announcer(Timing(0.0, 0.0, None))
+        self._others = LastSite()
+        self._asking = asking(context.reactor, f"/api/status/anycast:{name}", self._heard)
         self._station: Station | None = None
         self._vips: Vips | None = None
         self.passwords: Mapping[str, bytes] = {}
@@ -117,7 +119,7 @@ class Anycast(Service):
                     msg = f"{title} when: expected a balancer or a pool, got {each.key!r}"
                     raise PrepareError(msg) from None
         passwords = {
-            line.address: _password(title, line.password_file)
+            line.address: password(title, line.password_file)
             for line in settings.neighbors
             if line.password_file
         }
@@ -145,7 +147,9 @@ class Anycast(Service):
             if settings.vip_device is not None:
                 self._vips = Vips(self._reactor, settings.vip_device, self._run, self._placed)
         self._station.join(self)
+        self._others.follow(settings.sites)
         if self.running:
+            self._asking.want(settings.sites)
             self._station.start()
             self._look()
             self._apply()
@@ -155,6 +159,7 @@ class Anycast(Service):
         super().startService()
         assert self._station is not None
         self._station.start()
+        self._asking.want(self.settings.sites)
         if self.settings.exabgp == "external":
             log.info(
                 "anycast {name}: ExaBGP needs this in its configuration, and exabgp.api.ack=true "
@@ -189,6 +194,7 @@ class Anycast(Service):
         """Withdraw, if that was not done, and remove the addresses."""
         super().stopService()
         self._context.unsubscribe(self._happened)
+        self._asking.want(())
         self._announcer.leave(self._now())
         station = self._station
         if station is None:
@@ -237,16 +243,46 @@ class Anycast(Service):
         self._calls[what] = self._reactor.callLater(seconds, call)
 
     def _happened(self, published: Published) -> None:
-        self._event = published.id
         # Thousands of servers may change in one turn: they are looked at once, after it.
         call = self._calls.get("look")
-        if self.running and (call is None or not call.active() or call.getTime() > self._now()):
+        is_first = call is None or not call.active() or call.getTime() > self._now()
+        if is_first or published.pool in self._pools():
+            self._event = published.id
+        if self.running and is_first:
             self._later("look", 0.0, self._look)
+
+    def _pools(self) -> set[str]:
+        """The pools that `when` names: their events are the reason, if others come beside."""
+        return {each.name for each in self.settings.conditions if each.kind == "pool"}
 
     def _look(self) -> None:
         self._later("look", LOOK_EVERY, self._look)
+        now, before = self._now(), self._announcer.announced
+        moved = self._judge(now)
+        self._moved(moved)
+        gave_way = moved and before and self._announcer.state == DOWN
+        if gave_way and self.settings.last_site == "keep":
+            # Routers first: whether that was wrong is known a round trip later.
+            self._others.withdrew(now)
+            self._asking.ask_now()
+
+    def _judge(self, now: float) -> bool:
         why = why_not(self.settings.conditions, self._usable, self._context.healthy)
-        self._moved(self._announcer.judge(why, self._now()))
+        alone = self.settings.last_site == "keep" and self._others.alone
+        if why and alone and self._announcer.announced:
+            why += ", and no other site is up"
+        return self._announcer.judge(why, now, alone)
+
+    def _heard(self, site: Endpoint, asked: float, answer: bytes, fault: str) -> None:
+        """Another site was asked."""
+        said = Said(asked, fault=fault)
+        if not fault:
+            said = understand(answer, self.settings.prefixes, asked)
+        self._others.heard(site, said)
+        if self._others.regrets():
+            self._moved(self._announcer.regret(self._now()))
+        if self._announcer.state == KEPT:
+            self._look()
 
     def _usable(self, pool: str) -> int:
         servers = self._context.pool(pool).servers
@@ -268,11 +304,15 @@ class Anycast(Service):
         if not moved:
             return
         self._since = self._now()
-        log.info(
+        why = f": {announcer.reason}" if announcer.reason else ""
+        say = log.warn if announcer.state == KEPT else log.info
+        say(
             "anycast {name} is {state}{why} (after event {event})",
-            name=self._section, state=announcer.state, event=self._event,
-            why=f": {announcer.reason}" if announcer.reason else "",
+            name=self._section, state=announcer.state, event=self._event, why=why,
         )
+        # It is the operator who has it withdrawn for good.
+        cause = self._event if self._withdrawing is None else 0
+        self._context.tell(f"anycast:{self._section}", f"is {announcer.state}{why}", cause)
         self._apply(told)
 
     def _apply(self, told: bool = True) -> None:
@@ -352,106 +392,26 @@ class Anycast(Service):
 
     def status(self) -> Mapping[str, Any]:
         """See `IBalancer`."""
-        announcer, station, settings = self._announcer, self._station, self.settings
+        announcer, station = self._announcer, self._station
         assert station is not None
         now = self._now()
-        announced = set(station.report.announced)
         return {
-            "kind": "anycast",
-            "state": announcer.state,
-            "reason": announcer.reason,
+            **telling.state(announcer, now),
             "for": round(now - self._since, 1),
-            "announced_in": None
-            if announcer.until is None or announcer.announced
-            else round(max(0.0, announcer.until - now), 1),
-            "damped": announcer.damped,
-            "withdrawals_total": announcer.withdrawals,
             "event": self._event,
-            "when": [str(each) for each in settings.conditions],
-            "prefixes": [str(each) for each in settings.prefixes],
-            "lease": settings.lease,
-            "vip_device": settings.vip_device,
+            **telling.asked_for(self.settings),
+            "sites": telling.sites(self._others),
             "vip_fault": "" if self._vips is None else self._vips.fault,
             "exabgp": station.status(),
-            "neighbors": {
-                line.address: {
-                    "as": line.asn,
-                    **self._session(line.address),
-                    "routes": sum(1 for key in self._keys() if key in announced
-                                  and key[0] == line.address),
-                }
-                for line in settings.neighbors
-            },
-        }
-
-    def _session(self, address: str) -> Mapping[str, Any]:
-        assert self._station is not None
-        session = self._station.sessions.get(address)
-        if session is None:
-            unreachable = address in self._station.unreachable
-            last = "no route to it" if unreachable else ""
-            return {"established": False, "state": "unknown", "last_error": last}
-        return {
-            "established": session.state == "up",
-            "state": session.state,
-            "last_error": session.reason,
+            "neighbors": telling.neighbors(self.settings, station),
         }
 
     def metrics(self) -> Sequence[Metric]:
         """See `IBalancer`."""
         assert self._station is not None
         labels = {"balancer": self._section}
-        announced = set(self._station.report.announced)
-        ours = [key for key in self._keys() if key in announced]
-        states = tuple(
-            Sample({**labels, "state": each}, float(each == self._announcer.state))
-            for each in STATES
-        )
-        up, routes = [], []
-        for line in self.settings.neighbors:
-            of = {**labels, "neighbor": line.address}
-            session = self._station.sessions.get(line.address)
-            up.append(Sample(of, float(session is not None and session.state == "up")))
-            routes.append(Sample(of, float(sum(1 for key in ours if key[0] == line.address))))
-        program = self._station.program
-        starts = 0 if program is None else program.starts
-        counted = float(self._announcer.withdrawals)
         return [
-            Metric("balancer_anycast_state", "1 for the state that it is in.", "gauge", states),
-            Metric(
-                "balancer_anycast_neighbor_up",
-                "Whether the session with the neighbor is established: 1 or 0.",
-                "gauge", tuple(up),
-            ),
-            Metric(
-                "balancer_anycast_routes",
-                "Routes that ExaBGP has acknowledged for the neighbor.",
-                "gauge", tuple(routes),
-            ),
-            Metric(
-                "balancer_anycast_withdrawals",
-                "How often the prefixes were withdrawn by the fault of what they stand for.",
-                "counter", (Sample(labels, counted),),
-            ),
-            Metric(
-                "balancer_anycast_exabgp_starts",
-                "How often ExaBGP was started.",
-                "counter", (Sample(labels, float(starts)),),
-            ),
+            *telling.announcing(labels, self._announcer),
+            *telling.others(labels, self._others),
+            *telling.exabgp(labels, self.settings, self._station),
         ]
-
-
-def _password(title: str, path: str) -> bytes:
-    """The password in a file, without the line's end. Raises `PrepareError`."""
-    where = f"{title} neighbors: password-file={path}"
-    try:
-        data = statefile.load(path, MAX_FILE)
-    except OSError as error:
-        raise PrepareError(f"{where}: {error.strerror or error}") from error
-    if data is None:
-        raise PrepareError(f"{where}: expected a file with the password, got none")
-    password = data.rstrip(b"\r\n")
-    if not 0 < len(password) <= MAX_PASSWORD or b"\n" in password or b"\0" in password:
-        msg = f"{where}: expected one line of 1 to {MAX_PASSWORD} bytes, got {len(password)} bytes"
-        raise PrepareError(msg)
-    return password

@@ -4,198 +4,41 @@ The options of `[anycast NAME]`, declared. Pure.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import Final
 
 from attrs import frozen
 
 from balancer.config.schema import Finding, Reference, Section, option
-from balancer.config.values import (
-    Network,
-    NotBuilt,
-    Unreadable,
-    choice,
-    duration_within,
-    integer,
-    modifiers,
-    network,
-    or_off,
-    path,
-)
+from balancer.config.values import Endpoint, Network, choice, duration_within, integer, or_off
 from balancer.route.anycast.announcer import DRAINING
 from balancer.route.anycast.damping import Damping
 from balancer.route.anycast.frames import MAX_ROUTES
 from balancer.route.anycast.lines import Route
+from balancer.route.anycast.values import (
+    MAX_PREPEND,
+    MOST_32_BITS,
+    NeighborLine,
+    as_number,
+    communities,
+    damping,
+    device,
+    neighbor,
+    next_hop,
+    other_site,
+    prefixes,
+    router_id,
+)
 from balancer.route.anycast.when import Condition, conditions
-
-MAX_PREFIXES: Final = 256
-"""Prefixes of one section. An anycast service has a handful; a whole table is a router's work."""
 
 MAX_NEIGHBORS: Final = 16
 """Neighbors of one section: the routers of a rack or two."""
 
-MAX_COMMUNITIES: Final = 32
+MAX_SITES: Final = 16
+"""Other sites that are asked, once a second each."""
 
-MAX_PREPEND: Final = 20
-"""Repeats of our AS: what routers of the world drop for its length begins at some 50."""
-
-AS_TRANS: Final = 23456
-"""Nobody's AS (RFC 6793, 9)."""
-
-_32_BITS: Final = 2**32 - 1
-
-_WELL_KNOWN: Final = {
-    "graceful-shutdown": "65535:0",
-    "blackhole": "65535:666",
-    "no-export": "65535:65281",
-    "no-advertise": "65535:65282",
-    "no-peer": "65535:65284",
-}
-"""RFC 8326, RFC 7999, RFC 1997, RFC 3765."""
-
-_DEVICE: Final = re.compile(r"[^\s/:]{1,15}")
-"""What the kernel takes for a name of a device (dev_valid_name)."""
-
-_DAMPING: Final = re.compile(r"([0-9]{1,3}) in (\S+)")
-
-
-@frozen
-class NeighborLine:
-    """A router that we speak BGP with. `hold_time` in seconds; 0 for what is not given."""
-
-    address: str
-    asn: int
-    password_file: str = ""
-    multihop: int = 0
-    ttl_security: int = 0
-    hold_time: int = 30
-
-    @property
-    def version(self) -> int:
-        """4 or 6: it gets prefixes of that family."""
-        return ip_address(self.address).version
-
-
-def _asn(text: str) -> int:
-    number = integer(1, _32_BITS - 1)(text)
-    if number == AS_TRANS:
-        raise Unreadable(f"an AS number other than {AS_TRANS}", text)
-    return number
-
-
-def _hold_time(text: str) -> int:
-    # RFC 4271 4.2: 0 or at least 3 s. With 0, silence would never be noticed.
-    seconds = duration_within("3s", "65535s")(text)
-    if seconds != int(seconds):
-        raise Unreadable("whole seconds", text)
-    return int(seconds)
-
-
-def _address(text: str) -> str:
-    try:
-        if "%" in text:
-            raise NotBuilt(text)
-        return str(ip_address(text))
-    except NotBuilt:
-        raise
-    except ValueError:
-        raise Unreadable("an IP address such as 192.0.2.1 or 2001:db8::1", text) from None
-
-
-def neighbor(text: str) -> NeighborLine:
-    """`ADDRESS as=N [password-file=P] [multihop=N] [ttl-security=N] [hold-time=30s]`."""
-    first, *words = text.split() or [""]
-    if not words:
-        raise Unreadable("ADDRESS as=N, such as 192.0.2.1 as=65001", text)
-    address = _address(first)
-    keys: Mapping[str, Callable[[str], object]] = {
-        "as": _asn,
-        "password-file": path,
-        "multihop": integer(2, 255),
-        "ttl-security": integer(1, 254),
-        "hold-time": _hold_time,
-    }
-    found = modifiers(words, keys)
-    if "as" not in found:
-        raise Unreadable("ADDRESS as=N", text)
-    if "multihop" in found and "ttl-security" in found:
-        raise Unreadable("multihop= or ttl-security=, not both", text)
-    asn = found.pop("as")
-    return NeighborLine(address, asn, **{key.replace("-", "_"): v for key, v in found.items()})
-
-
-def prefixes(text: str) -> tuple[Network, ...]:
-    """Networks with spaces or commas between them, each once."""
-    words = text.replace(",", " ").split()
-    if not words:
-        raise Unreadable("prefixes such as 192.0.2.53/32 2001:db8::53/128")
-    found = tuple(dict.fromkeys(network(word) for word in words))
-    if len(found) > MAX_PREFIXES:
-        raise Unreadable(f"at most {MAX_PREFIXES} prefixes", f"{len(found)} of them")
-    for each in found:
-        if each.prefixlen == 0:
-            raise Unreadable("a prefix that is not the whole internet", str(each))
-        if each.is_multicast or each.is_loopback or each.is_link_local:
-            raise Unreadable("a prefix of unicast addresses that may be routed", str(each))
-    return found
-
-
-def communities(text: str) -> tuple[str, ...]:
-    """Communities of RFC 1997 (65000:100), RFC 8092 (65000:1:2), and a few by name."""
-    found = [_community(word) for word in text.replace(",", " ").split()]
-    if not 0 < len(found) <= MAX_COMMUNITIES:
-        raise Unreadable(f"1 to {MAX_COMMUNITIES} communities such as 65000:100", text)
-    return tuple(dict.fromkeys(found))
-
-
-def _community(word: str) -> str:
-    if word in _WELL_KNOWN:
-        return _WELL_KNOWN[word]
-    parts = word.split(":")
-    most = {2: 65535, 3: _32_BITS}.get(len(parts), -1)
-    if not all(re.fullmatch(r"[0-9]{1,10}", part) and int(part) <= most for part in parts):
-        expected = f"a community such as 65000:100, 65000:1:2, {', '.join(_WELL_KNOWN)}"
-        raise Unreadable(expected, word)
-    return ":".join(str(int(part)) for part in parts)
-
-
-def damping(text: str) -> Damping:
-    """`3 in 1m`."""
-    match = _DAMPING.fullmatch(text)
-    if match is None or not 1 <= int(match[1]) <= 100:
-        raise Unreadable("a number of withdrawals from 1 to 100 and a time, such as 3 in 1m")
-    return Damping(int(match[1]), duration_within("1s", "1d")(match[2]))
-
-
-def next_hop(text: str) -> str:
-    """`self` or an IP address."""
-    if not text:
-        raise Unreadable("self, or an IP address such as 192.0.2.1", text)
-    return text if text == "self" else _address(text)
-
-
-def router_id(text: str) -> str:
-    """Four bytes, not zero, written as an IPv4 address (RFC 6286, 2.1)."""
-    expected = "four bytes that are not zero, such as 192.0.2.1"
-    try:
-        found = IPv4Address(text)
-    except ValueError:
-        raise Unreadable(expected, text) from None
-    if int(found) == 0:
-        raise Unreadable(expected, text)
-    return str(found)
-
-
-def device(text: str) -> str:
-    """A network device's name."""
-    if _DEVICE.fullmatch(text) is None or text in (".", ".."):
-        raise Unreadable("the name of a network device such as lo")
-    return text
-
-
-_MED: Final = integer(0, _32_BITS)
+_MED: Final = integer(0, MOST_32_BITS)
 _PREPEND: Final = integer(0, MAX_PREPEND)
 
 
@@ -222,7 +65,7 @@ class AnycastSettings:
         "`password-file` has the password of TCP MD5 (RFC 2385), `multihop` the hops to a router "
         "that is not on the link, `ttl-security` the hops that it may be away at most (RFC 5082).",
     )
-    local_as: int = option(_asn, required=True, help="Our AS number.")
+    local_as: int = option(as_number, required=True, help="Our AS number.")
     router_id: str | None = option(
         router_id, help="Our BGP identifier; our address towards an IPv4 neighbor by default."
     )
@@ -259,11 +102,17 @@ class AnycastSettings:
         help="What was withdrawn so often in that time is not announced again for that long.",
     )
     last_site: str = option(
-        choice("off", later=("keep",)),
+        choice("off", "keep"),
         default="off",
-        help="Whether the last site that announces a prefix keeps it although it is not healthy.",
+        help="`keep`: when none of `sites` says that it is up, the prefixes stay announced though "
+        "what they stand for fails. `off`: they are withdrawn.",
     )
-    sites: str | None = option(path, later=True, help="The other sites, for `last-site`.")
+    sites: tuple[Endpoint, ...] = option(
+        other_site,
+        lines=True,
+        help="The other sites, for `last-site = keep`: the `admin` address of each, one a line, as "
+        "`http://ADDRESS:PORT/`. Their section has the same name.",
+    )
     bfd: str = option(
         choice("off"), default="off", later=True, help="BFD timers (RFC 5880): `3x50ms`."
     )
@@ -330,6 +179,7 @@ def _references(settings: AnycastSettings) -> Iterable[Reference]:
 
 
 def _relations(settings: AnycastSettings) -> Iterable[Finding]:
+    yield from _site_relations(settings)
     versions = {line.version for line in settings.neighbors}
     for prefix in settings.prefixes:
         if prefix.version not in versions:
@@ -351,6 +201,18 @@ def _relations(settings: AnycastSettings) -> Iterable[Finding]:
         other = next((each for each in settings.prefixes if each.version != version), None)
         if other is not None:
             yield "next-hop", 0, f"expected an address of {other}'s family, or self"
+
+
+def _site_relations(settings: AnycastSettings) -> Iterable[Finding]:
+    if settings.last_site == "keep" and not settings.sites:
+        yield "last-site", 0, "expected the other sites in sites, got none"
+    if settings.last_site == "off" and settings.sites:
+        yield "sites", 0, "expected last-site = keep, which alone asks them"
+    if len(settings.sites) > MAX_SITES:
+        yield "sites", MAX_SITES, f"expected at most {MAX_SITES} sites, got {len(settings.sites)}"
+    for index, site in enumerate(settings.sites):
+        if site in settings.sites[:index]:
+            yield "sites", index, f"expected each site once, got {site} again"
 
 
 def _together(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from balancer.route.anycast import lines
-from balancer.route.anycast.frames import Frame, Key, Neighbor, Report, Wish
+from balancer.route.anycast.frames import Frame, Heard, Key, Neighbor, Report, Wish
 from balancer.route.anycast.lines import Done, Kept, Leaving, Refused, Route, Said, Session
 
 LISTENING: Final = "listening"
@@ -102,6 +102,7 @@ class Speaker:
         self._commands: list[str] = []
         self._news: dict[str, None] = {}
         self._last_report: Report | None = None
+        self._heard = False  # whether a wish came that was not answered yet
 
     # -- what happens
 
@@ -126,6 +127,7 @@ class Speaker:
             if neighbor not in self._sessions and not self._told_what:
                 # It may have come up before this helper started; then it waits for its end-of-RIB.
                 self._owed.setdefault(neighbor)
+        self._heard = True
         self._lease_until = now + wish.lease
         if self._orphan_at != float("inf"):
             self._orphan_at = self._lease_until + ORPHAN_AFTER
@@ -180,7 +182,7 @@ class Speaker:
         return taken
 
     def frames(self, everything: bool = False) -> list[Frame]:
-        """What the balancer does not know yet, or all of it."""
+        """What the balancer does not know yet, or all of it; and that its wishes are heard."""
         news = self._sessions if everything else self._news
         found: list[Frame] = [Neighbor(*self._sessions[each]) for each in news]
         self._news = {}
@@ -188,6 +190,9 @@ class Speaker:
         if everything or report != self._last_report:
             found.append(report)
         self._last_report = report
+        if self._heard:
+            self._heard = False
+            found.append(Heard(self._serial))
         return found
 
     def _report(self) -> Report:

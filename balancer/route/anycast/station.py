@@ -19,7 +19,6 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from balancer.interfaces import IContext, PrepareError
 from balancer.route.anycast import configuration, frames, program, reach
@@ -28,6 +27,7 @@ from balancer.route.anycast.frames import Key, Report
 from balancer.route.anycast.lines import Route
 from balancer.route.anycast.protocol import Door, Link, bind, own_uids
 from balancer.route.anycast.settings import AnycastSettings
+from balancer.route.anycast.spawned import Spawned
 from balancer.wire.keeping import Write, in_a_thread
 
 RENEWALS: Final = 4
@@ -73,12 +73,10 @@ class Station:
         self, context: IContext, name: str = "", bind: Bind = bind, write: Write | None = None
     ) -> None:
         self._bind = bind
-        self._write = write or in_a_thread(context.reactor)
         self._reactor: Any = context.reactor
         self._python = sys.executable if name else program.python(reach.user())
         digest = hashlib.sha256(context.state.encode()).hexdigest()[:16]
         self.socket_name = f"balancer-anycast-{digest}{'-' if name else ''}{name}"
-        self._path = os.path.join(context.state, "exabgp.conf")
         self._members: dict[Member, None] = {}
         self._sock: socket.socket | None = None
         self._port: Any = None
@@ -90,19 +88,28 @@ class Station:
         self._routes: dict[Key, Route] = {}
         self._may_be: set[Key] = set()
         self._renewed = 0.0
+        self._unanswered: float | None = None
+        """When the helper got the first wish of those that it has not answered."""
+        self._silent = False
         self._calls: dict[str, IDelayedCall] = {}
         self._token = "" if name else secrets.token_hex(8)
         self._lease = 0.0
-        self._text = ""
-        self._writing = False
         self._running = False
         self._helper_late = False
         self.unreachable: tuple[str, ...] = ()
-        self.program: program.Program | None = None
-        if not name:
-            environment = program.environment(reach.user(), self._python)
-            self.program = program.Program(self._reactor, self._path, environment, self._ended)
-            self.program.started = lambda: self._later("helper", HELPER_WITHIN, self._no_helper)
+        self._spawned = None if name else self._spawn(context, write)
+
+    def _spawn(self, context: IContext, write: Write | None) -> Spawned:
+        path = os.path.join(context.state, "exabgp.conf")
+        environment = program.environment(reach.user(), self._python)
+        ours = program.Program(self._reactor, path, environment, self._ended)
+        ours.started = lambda: self._later("helper", HELPER_WITHIN, self._no_helper)
+        return Spawned(ours, write or in_a_thread(context.reactor), self._unwritten)
+
+    @property
+    def program(self) -> program.Program | None:
+        """Our own ExaBGP; None if it is an operator's."""
+        return None if self._spawned is None else self._spawned.program
 
     # -- life
 
@@ -166,10 +173,9 @@ class Station:
         if self._port is not None:
             self._port.stopListening()
             self._port = None
-        ended = succeed(None) if self.program is None else self.program.stop()
+        ended = succeed(None) if self._spawned is None else self._spawned.stop()
         for link in list(self._door.links):
             link.transport.loseConnection()
-        self._text = ""
         return ended
 
     def _later(self, what: str, seconds: float, call: Any) -> None:
@@ -188,6 +194,9 @@ class Station:
     def _tick(self) -> None:
         self._later("renew", self.lease / RENEWALS, self._tick)
         self.renew()
+        since = self._unanswered
+        if since is not None and self._reactor.seconds() - since > self.lease:
+            self._helper_hangs()
 
     def renew(self) -> None:
         """Tell the helper what is to be announced, and that we live."""
@@ -199,6 +208,8 @@ class Station:
             log.warn("the lease ran out: {s:.1f} s without a renewal", s=now - self._renewed)
             for member in self._members:
                 member.lapsed(now)
+            # The helper may have answered: nobody has looked.
+            self._unanswered = None
         self._renewed = now
         routes: dict[Key, Route] = {}
         for member in self._members:
@@ -208,6 +219,8 @@ class Station:
             self.serial += 1
         if self._link is not None:
             self._may_be.update(routes)
+            if self._unanswered is None:
+                self._unanswered = now
             self._link.tell(frames.Wish(self.serial, self.lease, routes))
 
     def may_have(self, prefix: str) -> bool:
@@ -229,9 +242,14 @@ class Station:
     def _said(self, link: Link, frame: frames.Frame) -> None:
         if isinstance(frame, frames.Hello):
             self._greet(link, frame)
-        elif link is not self._link:
             return
-        elif isinstance(frame, frames.Neighbor):
+        if link is not self._link:
+            return
+        self._unanswered = None
+        if self._silent:
+            self._silent = False
+            log.info("ExaBGP's helper answers again")
+        if isinstance(frame, frames.Neighbor):
             self._session(frame)
         elif isinstance(frame, Report):
             self._take(frame)
@@ -244,7 +262,8 @@ class Station:
         if self._link is not None and self._link is not link:
             self._link.transport.abortConnection()
         self._link = link
-        self._helper_late = False
+        self._helper_late = self._silent = False
+        self._unanswered = None
         log.info("ExaBGP's helper has connected: {pid}", pid=hello.pid)
         self.renew()
 
@@ -278,10 +297,31 @@ class Station:
         for member in list(self._members):
             member.reported()
 
+    def _helper_hangs(self) -> None:
+        """It would not withdraw if we died now. One of ours is ended: ExaBGP keeps the routes, and
+        starts another, which sees what there is."""
+        if not self._silent:
+            log.error("{fault}", fault=self._silence())
+        self._silent = True
+        link = self._link
+        if self.program is None or link is None:
+            return
+        if link.kill():
+            self._later("helper", HELPER_WITHIN, self._no_helper)
+        else:
+            self.program.kill()
+
+    def _silence(self) -> str:
+        return (
+            f"ExaBGP's helper has not answered for {self.lease:g} s: it would not withdraw the "
+            "routes if the balancer died"
+        )
+
     def _lost(self, link: Link) -> None:
         if link is not self._link:
             return
-        self._link = None
+        self._link = self._unanswered = None
+        self._silent = False
         # What is announced is not known until a helper reports; it was what it was.
         self.report = self.report._replace(settled=False)
         if self._running:
@@ -295,34 +335,20 @@ class Station:
         }
         # Its routes went with it; routers keep them for as long as graceful restart says.
         self.report, self._may_be = NOTHING, set()
-        self._text = ""
+        if self._spawned is not None:
+            self._spawned.forget()
         self.refresh()
 
     def refresh(self) -> None:
         """Have ExaBGP run with the configuration that the sections make."""
-        if self.program is None or not self._running:
+        if self._spawned is None or not self._running:
             return
         text = self.configuration()
         if self.unreachable:
             self._later("refresh", LOOK_EVERY, self.refresh)
-        if text == self._text or self._writing:
-            return
-        self._text, self._writing = text, True
-        self._write(self._path, text.encode()).addCallbacks(self._written, self._unwritten)
+        self._spawned.have(text)
 
-    def _written(self, _: object) -> None:
-        self._writing = False
-        if not self._running or self.program is None:
-            return
-        if self.program.pid is None:
-            self.program.start()
-        else:
-            self.program.restart()
-
-    def _unwritten(self, failure: Failure) -> None:
-        self._writing, self._text = False, ""
-        error = failure.value
-        log.error("{path} cannot be written: {error}", path=self._path, error=error)
+    def _unwritten(self) -> None:
         self._later("refresh", LOOK_EVERY, self.refresh)
 
     def _no_helper(self) -> None:
@@ -368,6 +394,8 @@ class Station:
             return ours.fault
         if self._helper_late and self._link is None:
             return self._helper_fault()
+        if self._silent:
+            return self._silence()
         if self.report.fault:
             return self.report.fault
         if self.unreachable:

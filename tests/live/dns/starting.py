@@ -18,6 +18,37 @@ ZONES: Zones = {"example.test": HERE / "example.test.zone",
 
 PROGRAMS = {"gdnsd": "gdnsd", "knot": "knotd", "nsd": "nsd"}
 
+SECONDARY = """\
+server:
+  rundir: $directory/knot
+  listen: 127.0.0.1@$knot
+log:
+  - target: stderr
+    any: info
+database:
+  storage: $directory/knot
+key:
+  - id: $name
+    algorithm: hmac-sha256
+    secret: $secret
+remote:
+  - id: ours
+    address: 127.0.0.1@$dns
+    $key
+acl:
+  - id: told
+    address: 127.0.0.1
+    action: notify
+    $key
+zone:
+  - domain: example.test
+    master: ours
+    acl: told
+    storage: $directory/knot
+"""
+"""knotd as a secondary of our example.test: `secret` is that of the key `name`, and `key` the line
+that asks for it, or nothing."""
+
 
 class NameServerTestCase(LiveTestCase):
     """Starts name servers by their names."""

@@ -16,7 +16,7 @@ import dns.message
 
 from tests.live.dns.asking import Asker
 from tests.live.dns.pools import ADDRESSES, PROMISE, SITE, PoolsTestCase, address
-from tests.live.dns.starting import NameServerTestCase
+from tests.live.dns.starting import SECONDARY, NameServerTestCase
 from tests.live.harness import LOOPBACK, Process, free_port, need, wait_until
 
 SECRET = "c2VjcmV0IG9mIGEgcHJpbWFyeSBhbmQgYSBzZWNvbmRhcnk="
@@ -26,35 +26,6 @@ SECTION = """
 transfer = 127.0.0.0/8 $key
 notify = 127.0.0.1:$knot $key
 $file
-"""
-
-KNOT = """\
-server:
-  rundir: $directory/knot
-  listen: 127.0.0.1@$knot
-log:
-  - target: stderr
-    any: info
-database:
-  storage: $directory/knot
-key:
-  - id: k
-    algorithm: hmac-sha256
-    secret: $secret
-remote:
-  - id: ours
-    address: 127.0.0.1@$dns
-    $key
-acl:
-  - id: told
-    address: 127.0.0.1
-    action: notify
-    $key
-zone:
-  - domain: example.test
-    master: ours
-    acl: told
-    storage: $directory/knot
 """
 
 COALESCED = 1.0
@@ -96,9 +67,9 @@ class SecondaryTestCase(PoolsTestCase):
         directory = self.directory / "knot"
         directory.mkdir()
         config = self.directory / "knot.conf"
-        config.write_text(Template(KNOT).substitute(
+        config.write_text(Template(SECONDARY).substitute(
             directory=self.directory, knot=self.knot, dns=self.dns,
-            secret=SECRET, key="key: k" if self.key else ""))
+            name="k", secret=SECRET, key="key: k" if self.key else ""))
         process = self.start(["knotd", "-c", str(config)], "knot")
         process.answering(self.knot)
         return process

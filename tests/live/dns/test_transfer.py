@@ -20,10 +20,11 @@ import dns.xfr
 import dns.zone
 
 from tests.live.dns.asking import Asker
-from tests.live.dns.starting import HERE, NameServerTestCase
+from tests.live.dns.starting import HERE, SECONDARY, NameServerTestCase
 from tests.live.harness import LOOPBACK, ROOT, Process, free_port, need, wait_until
 
-KEY = "transfer.example.test."
+NAME = "transfer.example.test"
+KEY = f"{NAME}."
 SECRET = "c2VjcmV0IG9mIHRoZSB0cmFuc2ZlciBvZiBhIHpvbmU="
 OTHER = "c29tZXRoaW5nIHRoYXQgbm9ib2R5IGhhcyBhZ3JlZWQ="
 
@@ -50,35 +51,6 @@ tsig-file = $directory/keys
 
 KEYS = f'key "{KEY}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n'
 
-KNOT = """\
-server:
-  rundir: $directory/knot
-  listen: 127.0.0.1@$knot
-log:
-  - target: stderr
-    any: info
-database:
-  storage: $directory/knot
-key:
-  - id: transfer.example.test
-    algorithm: hmac-sha256
-    secret: $secret
-remote:
-  - id: ours
-    address: 127.0.0.1@$dns
-    key: transfer.example.test
-acl:
-  - id: told
-    address: 127.0.0.1
-    key: transfer.example.test
-    action: notify
-zone:
-  - domain: example.test
-    master: ours
-    acl: told
-    storage: $directory/knot
-"""
-
 
 class TransferTests(NameServerTestCase):
     """The balancer as the primary."""
@@ -99,8 +71,8 @@ class TransferTests(NameServerTestCase):
     def secondary(self) -> Process:
         """knotd, answering."""
         config = self.directory / "knot.conf"
-        config.write_text(Template(KNOT).substitute(
-            directory=self.directory, secret=SECRET, **self.ports))
+        config.write_text(Template(SECONDARY).substitute(
+            directory=self.directory, name=NAME, secret=SECRET, key=f"key: {NAME}", **self.ports))
         process = self.start(["knotd", "-c", str(config)], "knot")
         process.answering(self.ports["knot"])
         return process

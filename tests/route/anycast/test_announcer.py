@@ -17,6 +17,7 @@ from balancer.route.anycast.announcer import (
     EVENTS,
     GONE,
     HELD,
+    KEPT,
     PLACING,
     STATES,
     TABLE,
@@ -33,6 +34,7 @@ WAY = {
     HELD: ("healthy",),
     PLACING: ("healthy", "due"),
     UP: ("healthy", "due", "placed"),
+    KEPT: ("healthy", "due", "placed", "alone"),
     DRAINING: ("healthy", "due", "placed", "drain"),
     GONE: ("leave",),
 }
@@ -58,6 +60,8 @@ class World:
         return {
             "healthy": lambda: announcer.judge("", now),
             "failed": lambda: announcer.judge("pool:web has no server up", now),
+            "alone": lambda: announcer.judge("pool:web has no server up", now, True),
+            "regretted": lambda: announcer.regret(now),
             "placed": lambda: announcer.placing("", now),
             "misplaced": lambda: announcer.placing("no such device", now),
             "lapsed": lambda: announcer.lapsed(now),
@@ -80,15 +84,18 @@ class EdgeTests(SynchronousTestCase):
                 self.assertEqual(expected != state, moved, (state, event))
 
     def test_table(self) -> None:
-        """No way leads out of gone; failing, lapsing or leaving never leads to an announcement."""
+        """No way leads out of gone; failing, lapsing or leaving never leads to an announcement,
+        and what is kept is never left for anything but health, a withdrawal or the way out."""
         for (state, event), after in TABLE.items():
             self.assertNotEqual(GONE, state)
-            if event in ("failed", "lapsed", "leave", "misplaced", "healthy"):
-                self.assertNotIn(after, (UP, DRAINING), (state, event))
-        self.assertEqual([(UP, "drain")], [edge for edge, after in TABLE.items()
-                                          if after == DRAINING])
-        self.assertEqual([(PLACING, "placed")], [edge for edge, after in TABLE.items()
-                                                if after == UP])
+            if event in ("failed", "lapsed", "leave", "misplaced", "healthy") and state != KEPT:
+                self.assertNotIn(after, (UP, KEPT, DRAINING), (state, event))
+        for after, edges in (
+            (DRAINING, [(UP, "drain"), (KEPT, "drain")]),
+            (UP, [(PLACING, "placed"), (KEPT, "healthy")]),
+            (KEPT, [(DOWN, "regretted"), (UP, "alone")]),
+        ):
+            self.assertEqual(edges, [edge for edge, other in TABLE.items() if other == after])
 
 
 class MeaningTests(SynchronousTestCase):
@@ -98,7 +105,8 @@ class MeaningTests(SynchronousTestCase):
         """It is announced while it is up or drains; addresses are in place a step before that."""
         announced = [state for state in STATES if World(state=state).announcer.announced]
         placed = [state for state in STATES if World(state=state).announcer.placed]
-        self.assertEqual(([UP, DRAINING], [PLACING, UP, DRAINING]), (announced, placed))
+        self.assertEqual(([UP, KEPT, DRAINING], [PLACING, UP, KEPT, DRAINING]),
+                         (announced, placed))
 
     def test_hold_down(self) -> None:
         """It waits for all of hold-down, and from the start when it failed meanwhile."""
@@ -141,6 +149,24 @@ class MeaningTests(SynchronousTestCase):
         world.do("failed")
         self.assertEqual((GONE, None), (world.announcer.state, world.announcer.until))
 
+    def test_kept(self) -> None:
+        """What the last site keeps is no withdrawal; it is one when another site comes up. Health
+        makes it an announcement like others without hold-down, since it never went."""
+        world = World(state=KEPT)
+        self.assertEqual((0, 1, "pool:web has no server up"), (
+            world.announcer.withdrawals, world.announcer.kept, world.announcer.reason))
+        self.assertFalse(world.announcer.judge("http:www is not healthy", world.now, True))
+        self.assertEqual("http:www is not healthy", world.announcer.reason)
+        self.assertTrue(world.do("healthy"))
+        self.assertEqual((UP, None, ""), (
+            world.announcer.state, world.announcer.until, world.announcer.reason))
+        world.do("alone")
+        world.do("failed")
+        self.assertEqual((DOWN, 1, 2), (
+            world.announcer.state, world.announcer.withdrawals, world.announcer.kept))
+        self.assertTrue(world.do("regretted"))
+        self.assertEqual(3, world.announcer.kept)
+
     def test_reason_follows(self) -> None:
         """While it is down the reason is the latest one."""
         announcer = Announcer(TIMING)
@@ -154,18 +180,24 @@ class MeaningTests(SynchronousTestCase):
     @settings(deadline=None, database=None, max_examples=20)
     @given(some.lists(some.tuples(some.sampled_from(EVENTS), some.floats(0.0, 20.0)), max_size=30))
     def test_never_without_service(self, events: list[tuple[str, float]]) -> None:
-        """In whatever order things happen, it is announced only when the last word on its service
-        was that it is healthy, for all of hold-down."""
+        """In whatever order things happen, it is announced as up only when the last word on its
+        service was that it is healthy, for all of hold-down, unless it was kept until then; and
+        kept only after the word that no other site is up."""
         world = World()
         healthy_since: float | None = None
+        kept = False
         for event, passed in events:
             world.now += passed
+            was = world.announcer.state
             world.do(event)
-            if event == "failed":
+            kept = world.announcer.state == KEPT or (kept and world.announcer.state == UP)
+            if event in ("failed", "alone"):
                 healthy_since = None
             elif event == "healthy" and healthy_since is None:
                 healthy_since = world.now
-            if world.announcer.announced:
+            if world.announcer.state == KEPT:
+                self.assertTrue(event in ("alone", "regretted") or was == KEPT)
+            elif world.announcer.state == UP and not kept:
                 assert healthy_since is not None
                 self.assertGreaterEqual(world.now, healthy_since + TIMING.hold_down)
 

@@ -13,6 +13,7 @@ from balancer.route.anycast.frames import (
     MAX_FRAME,
     MAX_ROUTES,
     BadFrame,
+    Heard,
     Hello,
     Neighbor,
     Quit,
@@ -33,6 +34,7 @@ FRAMES = (
     Hello(10, 9, "abc"),
     Report(3, True, False, tuple(ROUTES), "no", True),
     Neighbor("10.9.0.2", "down", "reset"),
+    Heard(3),
 )
 
 
@@ -68,6 +70,7 @@ class FrameTests(SynchronousTestCase):
             {**good, "routes": [[row[0], row[1], 5, *row[3:]]]},
             {**good, "routes": [row] * (MAX_ROUTES + 1)},
             {**json.loads(encode(FRAMES[3])), "settled": 1},
+            {"v": 1, "type": "heard", "serial": "3"},
             {"v": 1}, {"v": 1, "type": "hello"}, {"v": 1, "type": ["hello"]}, [], 3, None,
         ]
         for each in bad:

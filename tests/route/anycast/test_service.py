@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from balancer.config.schema import read
+from balancer.config.values import Endpoint
 from balancer.interfaces import (
     IBalancer,
     IBalancerMaker,
@@ -21,6 +23,7 @@ from balancer.interfaces import (
     PrepareError,
     Published,
 )
+from balancer.pool.events import WentDown
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings, ServerSettings
 from balancer.route.anycast.frames import Key, Neighbor
@@ -123,6 +126,23 @@ class Station:
         return "neighbor"
 
 
+class Asking:
+    """Asks nobody; a test says what was heard."""
+
+    def __init__(self, path: str, heard: Callable[[Endpoint, float, bytes, str], None]) -> None:
+        self.path, self.heard = path, heard
+        self.sites: tuple[Endpoint, ...] = ()
+        self.urgent = 0
+
+    def want(self, sites: tuple[Endpoint, ...]) -> None:
+        """Ask these."""
+        self.sites = sites
+
+    def ask_now(self) -> None:
+        """Ask all of them."""
+        self.urgent += 1
+
+
 class Context(Lent):
     """A site with a pool of two servers, of which none was checked yet, and `http:www`."""
 
@@ -134,6 +154,7 @@ class Context(Lent):
         self.www = True
         self.subscribers: list[Callable[[Published], None]] = []
         self.count = 0
+        self.told: list[tuple[str, str, int]] = []
 
     def pool(self, name: str) -> Pool:
         """The only one."""
@@ -147,6 +168,10 @@ class Context(Lent):
     def healthy(self, key: str) -> bool:
         """As it is set."""
         return {"http:www": self.www}[key]
+
+    def tell(self, balancer: str, did: str, cause: int) -> None:
+        """Keeps it."""
+        self.told.append((balancer, did, cause))
 
     def subscribe(self, subscriber: Callable[[Published], None]) -> None:
         """One more."""
@@ -180,7 +205,12 @@ class ServiceTestCase(SynchronousTestCase):
 
     def make(self) -> Anycast:
         """A section."""
-        return Anycast("far", self.context, self.run_ip, self.of)  # type: ignore[arg-type]
+        return Anycast("far", self.context, self.run_ip, self.of, self.ask)  # type: ignore[arg-type]
+
+    def ask(self, reactor: Any, path: str, heard: Any) -> Any:
+        """What asks the other sites."""
+        self.asking = Asking(path, heard)
+        return self.asking
 
     def of(self, context: Any, name: str) -> Any:
         """The station of that name."""
@@ -244,6 +274,23 @@ class FollowTests(ServiceTestCase):
         self.turn()
         self.assertEqual(["announced 0", "address del 192.0.2.53/32"], self.journal[2:])
         self.assertEqual(("down", 4), (self.state(), self.anycast.status()["event"]))
+
+    def test_told(self) -> None:
+        """Each state is told with the event that led to it: of those of one turn, that of a pool
+        that `when` names."""
+        self.begin()
+        self.assertEqual(self.context.told[-1], ("anycast:far", "is up", 2))
+        self.context.check(False, 0)
+        self.context.check(False, 1)
+        for subscriber in self.context.subscribers:
+            subscriber(Published(9, 0.0, "other", WentDown("other/x")))
+        self.turn()
+        self.assertEqual(self.context.told[-1],
+                         ("anycast:far", "is down: pool:web has no server up", 4))
+        self.context.told.clear()
+        self.anycast.withdraw()
+        self.turn()
+        self.assertEqual({cause for _, _, cause in self.context.told}, {0})
 
     def test_thousands_of_events(self) -> None:
         """Many events in one turn are one look."""
@@ -321,6 +368,146 @@ class FollowTests(ServiceTestCase):
         self.station.renew()
         self.turn()
         self.assertEqual("address del 192.0.2.53/32", self.journal[-1])
+
+
+class LastSiteTests(ServiceTestCase):
+    """`last-site = keep`: another site is at hand, or not."""
+
+    text = SITE + "last-site = keep\nsites = http://192.0.2.9:9180/\n"
+    there = Endpoint("192.0.2.9", 9180)
+
+    def hear(self, state: str = "", routes: int = 1) -> None:
+        """The other site says that, or nothing."""
+        status = {"state": state, "prefixes": ["192.0.2.53/32"],
+                  "neighbors": {"10.9.9.9": {"established": True, "routes": routes}}}
+        answer = f"HTTP/1.1 200 OK\r\n\r\n{json.dumps(status)}".encode() if state else b""
+        self.asking.heard(self.there, self.reactor.seconds(), answer,
+                          "" if state else "it hangs up")
+
+    def go_down(self) -> None:
+        """No server is left."""
+        self.context.check(False)
+        self.turn()
+
+    def test_asks(self) -> None:
+        """The others are asked for their section of that name while this one runs."""
+        self.anycast.prepare(settings_of(self.text)).commit()
+        self.assertEqual(("/api/status/anycast:far", ()), (self.asking.path, self.asking.sites))
+        self.anycast.startService()
+        self.assertEqual((self.there,), self.asking.sites)
+        self.anycast.prepare(settings_of()).commit()
+        self.assertEqual((), self.asking.sites)
+        self.anycast.prepare(settings_of(self.text)).commit()
+        self.anycast.stopService()
+        self.assertEqual((), self.asking.sites)
+
+    def test_other_is_up(self) -> None:
+        """While another site is up it is withdrawn in the turn of the verdict, as ever, and the
+        others are asked once more after that."""
+        self.begin(self.text)
+        self.hear("up")
+        self.go_down()
+        self.assertEqual(("down", {}, 1), (self.state(), self.station.announced,
+                                           self.asking.urgent))
+        self.hear("up")
+        self.turn(5.0)
+        self.assertEqual("down", self.state())
+
+    def test_kept(self) -> None:
+        """While none is up it stays announced, with its addresses, and says why; it is withdrawn
+        when another comes up."""
+        for state in ("", "down", "held", "draining", "kept"):
+            self.setUp()
+            self.begin(self.text)
+            self.hear(state)
+            self.journal.clear()
+            self.go_down()
+            self.turn(3.0)
+            self.assertEqual(("kept", {KEY}, [], 0), (
+                self.state(), set(self.station.announced), self.journal, self.asking.urgent))
+            self.assertEqual("pool:web has no server up, and no other site is up",
+                             self.anycast.status()["reason"])
+            self.hear("up", routes=0)
+            self.assertEqual("kept", self.state())
+            self.hear("up")
+            self.turn()
+            self.assertEqual(("down", {}), (self.state(), self.station.announced))
+
+    def test_recovers(self) -> None:
+        """What is kept is as announced as before when its service comes back."""
+        self.begin(self.text)
+        self.go_down()
+        self.journal.clear()
+        self.context.check(True)
+        self.turn()
+        self.hear("up")
+        self.turn(3.0)
+        self.assertEqual(("up", [], 0), (
+            self.state(), self.journal, self.anycast.status()["withdrawals_total"]))
+
+    def test_both_at_once(self) -> None:
+        """When the other has withdrawn as well, that is taken back: a round trip later it is
+        announced again, with its addresses."""
+        self.begin(self.text)
+        self.hear("up")
+        self.go_down()
+        self.assertEqual("address del 192.0.2.53/32", self.journal[-1])
+        self.hear("down")
+        self.turn()
+        self.assertEqual(("kept", {KEY}), (self.state(), set(self.station.announced)))
+        self.assertEqual(["address replace 192.0.2.53/32", "announced 1"], self.journal[-2:])
+        self.hear("kept")
+        self.turn(2.0)
+        self.assertEqual("kept", self.state())
+
+    def test_never_up(self) -> None:
+        """What was not announced is not kept: a balancer that starts waits for its service."""
+        self.start(self.text)
+        self.hear("down")
+        self.turn(5.0)
+        self.context.check(True)
+        self.turn(1.0)
+        self.go_down()
+        self.hear("down")
+        self.turn(5.0)
+        self.assertEqual(("down", []), (self.state(), self.journal))
+
+    def test_leaves(self) -> None:
+        """A drain and a lease that ran out withdraw what is kept."""
+        self.begin(self.text)
+        self.go_down()
+        self.anycast.withdraw()
+        self.assertEqual((9, "draining"), (self.station.announced[KEY].med, self.state()))
+        self.turn(3.1)
+        self.assertEqual({}, self.station.announced)
+        self.setUp()
+        self.begin(self.text)
+        self.go_down()
+        self.anycast.lapsed(self.reactor.seconds())
+        self.station.renew()
+        self.hear("down")
+        self.turn(5.0)
+        self.assertEqual(({}, "down"), (self.station.announced, self.state()))
+
+    def test_turned_off(self) -> None:
+        """A reload without it withdraws what was kept."""
+        self.begin(self.text)
+        self.go_down()
+        self.anycast.prepare(settings_of()).commit()
+        self.turn()
+        self.assertEqual(({}, "down"), (self.station.announced, self.state()))
+
+    def test_told(self) -> None:
+        """Status and metrics have each site, and how often it was kept."""
+        self.begin(self.text)
+        self.hear("down")
+        self.go_down()
+        self.assertEqual({"http://192.0.2.9:9180/": {"state": "down", "up": False, "fault": ""}},
+                         self.anycast.status()["sites"])
+        found = {each.name: each.samples for each in self.anycast.metrics()}
+        self.assertEqual([1.0], [each.value for each in found["balancer_anycast_kept"]])
+        self.assertEqual([("192.0.2.9:9180", 0.0)], [
+            (each.labels["site"], each.value) for each in found["balancer_anycast_site_up"]])
 
 
 class ReloadTests(ServiceTestCase):

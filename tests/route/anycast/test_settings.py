@@ -7,12 +7,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.schema import read
-from balancer.config.values import Unreadable
+from balancer.config.values import Endpoint, Unreadable
 from balancer.route.anycast.announcer import DRAINING, UP
 from balancer.route.anycast.configuration import Peer, configuration, helper, only
 from balancer.route.anycast.damping import Damping
 from balancer.route.anycast.lines import Route
-from balancer.route.anycast.settings import SECTION, AnycastSettings, NeighborLine, neighbor
+from balancer.route.anycast.settings import SECTION, AnycastSettings
+from balancer.route.anycast.values import NeighborLine, neighbor
 from balancer.route.anycast.when import Condition, conditions, why_not
 
 LEAST = {
@@ -63,9 +64,24 @@ class OptionTests(SettingsTestCase):
 
     def test_not_built(self) -> None:
         """What is not in this version is refused, never ignored."""
-        for option, value in (("last_site", "keep"), ("sites", "x"), ("bfd", "3x50ms")):
-            self.refused("not in this version", **{option: value})
-        self.assertEqual("off", self.settings(last_site="off", bfd="off").last_site)
+        self.refused("not in this version", bfd="3x50ms")
+        self.assertEqual("off", self.settings(bfd="off").bfd)
+
+    def test_sites(self) -> None:
+        """Other sites are admin addresses, each once, and stand where they are asked."""
+        found = self.settings(last_site="keep",
+                              sites="\n  http://192.0.2.9:9180/\n  http://[fd09:0::9]:80")
+        self.assertEqual((Endpoint("192.0.2.9", 9180), Endpoint("fd09::9", 80)), found.sites)
+        self.assertEqual(("off", ()), (self.settings().last_site, self.settings().sites))
+        self.refused("last-site: expected the other sites in sites, got none", last_site="keep")
+        self.refused("sites: expected last-site = keep", sites="http://192.0.2.9:80/")
+        for bad in ("192.0.2.9:80", "http://site.example:80/", "http://192.0.2.9/", "https://x",
+                    "http://192.0.2.9:0/", "http://0.0.0.0:80/", "http://192.0.2.9:80/api"):
+            self.refused("sites: expected the admin address", last_site="keep", sites=bad)
+        twice = "\n  http://192.0.2.9:80/" * 2
+        self.refused("each site once", last_site="keep", sites=twice)
+        many = "".join(f"\n  http://192.0.2.{n}:80/" for n in range(1, 18))
+        self.refused("at most 16 sites", last_site="keep", sites=many)
 
     def test_prefixes(self) -> None:
         """Prefixes are unicast networks, each once, of families that a neighbor has."""

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from balancer.route.anycast.frames import Key, Neighbor, Report, Wish
+from balancer.route.anycast.frames import Heard, Key, Neighbor, Report, Wish
 from balancer.route.anycast.lines import (
     SHOW,
     SHUTDOWN,
@@ -338,6 +338,18 @@ def asking() -> World:
 
 class LeaseTests(SynchronousTestCase):
     """The balancer is silent."""
+
+    def test_heard(self) -> None:
+        """Every wish is answered, once, though nothing changes by it, and whatever ExaBGP does;
+        nothing else is."""
+        world = World().started()
+        for speaker in (world.speaker, asking().speaker, World().speaker):
+            speaker.frames()
+            for serial in (1, 1, 2):
+                speaker.wish(Wish(serial, LEASE, {}), world.now)
+                self.assertEqual([Heard(serial)],
+                                 [each for each in speaker.frames() if isinstance(each, Heard)])
+                self.assertEqual([], speaker.frames())
 
     def test_lapses(self) -> None:
         """Without a wish for the time of the lease everything is withdrawn, and a new wish brings

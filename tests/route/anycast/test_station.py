@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +20,7 @@ from balancer.route.anycast import protocol, reach
 from balancer.route.anycast.announcer import UP
 from balancer.route.anycast.frames import (
     Frame,
+    Heard,
     Hello,
     Key,
     Neighbor,
@@ -153,8 +156,10 @@ class StationTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Make it, and start it."""
         self.uid: int = 0
+        self.pid: int = 4711
         self.ours: str = "10.9.0.1"
         self.patch(protocol, "uid_of", lambda transport: self.uid)
+        self.patch(protocol, "pid_of", lambda transport: self.pid)
         self.patch(reach, "local_address", lambda neighbor: self.ours)
         self.context = Context()
         self.reactor = self.context.reactor
@@ -239,7 +244,7 @@ class StationTests(StationTestCase):
         link = self.helper()
         self.told(link)
         link.pauseProducing()
-        self.reactor.pump([0.5] * 100)
+        self.reactor.pump([0.5] * 4)
         self.assertEqual([], self.told(link))
         link.resumeProducing()
         self.assertEqual(1, len(self.told(link)))
@@ -316,6 +321,62 @@ class StationTests(StationTestCase):
         self.assertEqual(["KILL"], self.reactor.signals)
         self.assertIn("has not answered", self.station.fault())
 
+    def silence(self, link: Link) -> None:
+        """The helper answers for a while, then no more, for longer than a lease."""
+        for _ in range(10):
+            link.dataReceived(encode(Heard(1)))
+            self.reactor.advance(0.5)
+        self.assertEqual("", self.station.fault())
+        self.reactor.pump([0.5] * 5)
+
+    def test_silent_helper(self) -> None:
+        """A helper that has not answered wishes for a lease is killed, and ExaBGP is not: it starts
+        another. If it does not, that is ended as well."""
+        killed: list[tuple[int, int]] = []
+        self.patch(os, "kill", lambda pid, number: killed.append((pid, number)))
+        self.reactor.advance(ORPHAN_WITHIN)
+        link = self.helper()
+        self.silence(link)
+        self.assertEqual(([(4711, signal.SIGKILL)], []), (killed, self.reactor.signals))
+        self.assertIn("not connected", self.station.fault())
+        self.reactor.advance(HELPER_WITHIN - 1.0)
+        self.assertEqual([], self.reactor.signals)
+        self.reactor.advance(1.0)
+        self.assertEqual(["KILL"], self.reactor.signals)
+
+    def test_silent_helper_replaced(self) -> None:
+        """When the next helper comes all is well."""
+        self.patch(os, "kill", lambda pid, number: None)
+        self.reactor.advance(ORPHAN_WITHIN)
+        self.silence(self.helper())
+        link = self.helper()
+        for _ in range(30):
+            link.dataReceived(encode(Heard(1)))
+            self.reactor.advance(0.5)
+        self.assertEqual(("", []), (self.station.fault(), self.reactor.signals))
+
+    def test_cannot_kill(self) -> None:
+        """A helper that we may not kill, or that is of another pid namespace, is left behind: its
+        ExaBGP is ended."""
+        def refuse(pid: int, number: int) -> None:
+            raise PermissionError
+        self.patch(os, "kill", refuse)
+        self.reactor.advance(ORPHAN_WITHIN)
+        for pid in (4711, 0):
+            self.pid = pid
+            self.reactor.signals.clear()
+            link = self.helper()
+            self.silence(link)
+            self.assertEqual((["KILL"], True), (self.reactor.signals, link.transport.aborted))
+
+    def test_own_silence(self) -> None:
+        """After the balancer itself stood still the helper is not blamed."""
+        self.reactor.advance(ORPHAN_WITHIN)
+        link = self.helper()
+        self.reactor.rightNow += 10.0
+        self.reactor.pump([0.5] * 2)
+        self.assertFalse(link.transport.aborted)
+
     def test_no_helper(self) -> None:
         """When no helper comes that is a fault, with what may be the reason, and ExaBGP is started
         anew."""
@@ -340,13 +401,47 @@ class StationTests(StationTestCase):
 
     def test_unwritten(self) -> None:
         """A configuration that cannot be written is written later."""
-        good = self.station._write
-        self.station._write = lambda path, data: fail(OSError(28, "No space left on device"))
+        spawned = self.station._spawned
+        assert spawned is not None
+        good = spawned._write
+        spawned._write = lambda path, data: fail(OSError(28, "No space left on device"))
         self.reactor.advance(ORPHAN_WITHIN)
         self.assertEqual(0, self.reactor.spawned)
-        self.station._write = good
+        spawned._write = good
         self.reactor.advance(LOOK_EVERY)
         self.assertEqual(1, self.reactor.spawned)
+
+    def test_changed_while_written(self) -> None:
+        """What changes while the file is written is written after that, and ExaBGP starts with
+        it."""
+        spawned = self.station._spawned
+        assert spawned is not None
+        writing: list[tuple[bytes, Deferred[None]]] = []
+
+        def slowly(path: str, data: bytes) -> Deferred[None]:
+            writing.append((data, Deferred()))
+            return writing[-1][1]
+        spawned._write = slowly
+        self.reactor.advance(ORPHAN_WITHIN)
+        other = Member(SITE.replace("10.9.0.2", "10.9.0.3").replace("0.2.53", "0.2.54"))
+        self.station.join(other)
+        self.assertEqual(1, len(writing))
+        writing[0][1].callback(None)
+        self.assertEqual((2, 0), (len(writing), self.reactor.spawned))
+        self.assertIn(b"neighbor 10.9.0.3", writing[1][0])
+        writing[1][1].callback(None)
+        self.assertEqual(1, self.reactor.spawned)
+
+    def test_stopped_while_written(self) -> None:
+        """A stop while the file is written starts nothing after it."""
+        spawned = self.station._spawned
+        assert spawned is not None
+        writing: Deferred[None] = Deferred()
+        spawned._write = lambda path, data: writing
+        self.reactor.advance(ORPHAN_WITHIN)
+        self.successResultOf(self.station.leave(self.member))
+        writing.callback(None)
+        self.assertEqual((0, []), (self.reactor.spawned, self.reactor.getDelayedCalls()))
 
     def test_sessions(self) -> None:
         """States of neighbors are kept, and all are down when ExaBGP ends."""
@@ -394,6 +489,17 @@ class ExternalTests(StationTestCase):
     """An operator's ExaBGP."""
 
     name = "web"
+
+    def test_silent_helper(self) -> None:
+        """A helper that does not answer is a fault, and no more than that: it is the operator's.
+        The fault ends when it answers."""
+        self.station.start()
+        link = self.helper()
+        self.reactor.pump([0.5] * 20)
+        self.assertIn("has not answered for 2 s", self.station.fault())
+        self.assertFalse(link.transport.aborted)
+        link.dataReceived(encode(Heard(1)))
+        self.assertEqual("", self.station.fault())
 
     def test_status(self) -> None:
         """The status shows the configuration for it, without secrets; nothing is started."""

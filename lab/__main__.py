@@ -1,0 +1,162 @@
+"""
+The command: `python -m lab [VERB]`; `-h` lists the verbs.
+
+Without a word it makes the lab, shows the map, asks for a host to enter, and removes it at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.failover import HARMS, suffer
+from lab.hosts import Failed, Hosts
+from lab.internet import DIRECTORY, Internet
+from lab.planes import last_server_dies
+from lab.tally import table
+from lab.topology import BALANCER, MAP
+
+SHELL = ("bash", "--norc", "-i")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="lab", description="A small internet on this machine.")
+    found.add_argument("--directory", type=Path, default=DIRECTORY,
+                       help="where its files are; labs in two directories are two labs")
+    found.add_argument("--router2", choices=("bird", "frr"), default="bird",
+                       help="what r2 runs, when the lab is made")
+    verbs = found.add_subparsers(dest="verb")
+    verbs.add_parser("up", help="make it, and leave it there")
+    verbs.add_parser("down", help="remove it, also what is left of one that was killed")
+    verbs.add_parser("map", help="show who is where")
+    verbs.add_parser("status", help="say what runs")
+    timeline = verbs.add_parser("timeline", help="kill the last server of a site, bring it back, "
+                                "and show when each plane followed")
+    timeline.add_argument("site", nargs="?", choices=("east", "west"), default="east")
+    failover = verbs.add_parser("failover", help="do harm while clients ask, and count what they "
+                                "see: a table")
+    failover.add_argument("harms", nargs="*", metavar="HARM",
+                          help=f"of {' '.join(HARMS)}; all of them by default")
+    run = verbs.add_parser("run", help="run a command in a host")
+    run.add_argument("host")
+    run.add_argument("command", nargs=argparse.REMAINDER)
+    shell = verbs.add_parser("shell", help="open a shell in a host")
+    shell.add_argument("host")
+    return found
+
+
+def status(internet: Internet) -> int:
+    """Print which hosts there are, and what the balancers say; 1 when there is no lab."""
+    there = internet.hosts.pids()
+    print(f"{len(there)} of {len(internet.lab.names)} hosts")
+    for host in internet.lab.of_role(BALANCER):
+        if host.name in there:
+            found = internet.status(host.name)
+            servers = found.get("pools", {}).get("web", {}).get("servers", {})
+            states = " ".join(f"{name} {each['state']}" for name, each in servers.items())
+            anycast = found.get("balancers", {}).get("anycast:www", {}).get("state", "")
+            print(f"{host.name}: {states or 'no answer'}; anycast {anycast or 'unknown'}")
+    return 0 if there else 1
+
+
+@contextmanager
+def there(internet: Internet) -> Iterator[None]:
+    """The lab that is there, or one for now."""
+    if internet.hosts.pids():
+        yield
+        return
+    try:
+        internet.up()
+        yield
+    finally:
+        internet.down()
+
+
+def timeline(internet: Internet, site: str) -> int:
+    """Print how the site's balancers took its last server's death and return; 1 if one of them kept
+    a bound badly."""
+    with there(internet):
+        courses = last_server_dies(internet, site)
+    for course in courses:
+        print("\n".join(course.lines()))
+    late = [text for course in courses for text in course.late()]
+    print("\n".join(late) or "all within their bounds")
+    return 1 if late else 0
+
+
+def failover(internet: Internet, names: Sequence[str]) -> int:
+    """Print what clients saw of each harm."""
+    unknown = [name for name in names if name not in HARMS]
+    if unknown:
+        raise Failed(f"expected harms of {' '.join(HARMS)}, got {' '.join(unknown)}")
+    with there(internet):
+        rows = [suffer(internet, HARMS[name]) for name in names or HARMS]
+    print(table(rows))
+    return 0
+
+
+def explore(internet: Internet, second: str) -> int:
+    """The lab for as long as somebody looks at it."""
+    internet.up(second)
+    print(MAP)
+    print("Enter a host's name for a shell in it, for example ann; nothing ends the lab.")
+    try:
+        while name := input("lab> ").strip():
+            if name in internet.lab.names:
+                internet.hosts.call(name, *SHELL)
+            else:
+                print(f"expected one of {' '.join(internet.lab.names)}, got {name!r}")
+    except (EOFError, KeyboardInterrupt):
+        print()
+    finally:
+        internet.down()
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Do what the command line says; the exit status."""
+    given = parser().parse_args(words)
+    if given.verb == "map":
+        print(MAP, end="")
+        return 0
+    if os.geteuid() != 0:
+        print("lab: needs root, for namespaces", file=sys.stderr)
+        return 2
+    internet = Internet(Hosts(given.directory, lasting=True))
+    try:
+        return do(internet, given)
+    except Failed as failed:
+        print(f"lab: {failed}", file=sys.stderr)
+        return 1
+
+
+def do(internet: Internet, given: argparse.Namespace) -> int:
+    """One verb."""
+    if given.verb is None:
+        return explore(internet, given.router2)
+    if given.verb == "up":
+        internet.up(given.router2)
+        print(MAP, end="")
+        return 0
+    if given.verb == "down":
+        print(f"{internet.down()} hosts removed")
+        return 0
+    if given.verb == "status":
+        return status(internet)
+    if given.verb == "timeline":
+        return timeline(internet, given.site)
+    if given.verb == "failover":
+        return failover(internet, given.harms)
+    words = given.command if given.verb == "run" else SHELL
+    if words and words[0] == "--":
+        words = words[1:]
+    return internet.hosts.call(given.host, *(words or SHELL))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

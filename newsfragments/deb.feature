@@ -1,0 +1,1 @@
+`make deb` builds a Debian package: `balancer.service` as a user of its own, with a watchdog and all but one capability gone, a first site on port 80, log rotation. A running balancer imports all of its modules at its start, so that an upgrade under it changes nothing until it restarts; one whose site file the new version refuses is not restarted.

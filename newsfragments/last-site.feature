@@ -1,0 +1,1 @@
+`last-site = keep` of `[anycast NAME]`: the last site that announces its prefixes keeps them when its service fails, until one of `sites` is up again. The others are asked over HTTP, once a second, for the new page `/api/status/KIND:NAME`.

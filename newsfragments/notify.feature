@@ -1,0 +1,1 @@
+Under a service manager such as systemd the balancer tells when it is ready, what became of a reload, and that it stops (asking for the time that a drain takes), and gives the signs of life that a watchdog waits for from its reactor.
