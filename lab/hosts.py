@@ -21,6 +21,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
+PYTHON: Final = sys.executable
+
 SEARCH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 WITHIN: Final = 20.0
@@ -258,6 +260,3 @@ def batch(lines: Sequence[str], within: float = WITHIN) -> None:
                           env={"PATH": SEARCH})
     if done.returncode:
         raise Failed(f"ip -batch: {done.stderr}")
-
-
-PYTHON: Final = sys.executable

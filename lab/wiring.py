@@ -34,7 +34,7 @@ def router_lines(lab: Lab, router: Router) -> Iterator[str]:
     yield f"address add {router.core}/24 dev {CORE}"
     yield f"link set {CORE} up"
     for network in lab.behind(router.name):
-        # Nobody is to learn from one host's address where another is: each has its own port.
+        # Ports forward as soon as they are up, or hosts would begin in the dark.
         yield f"link add {switch(network)} type bridge forward_delay 0"
         yield f"address add {network.gateway}/24 dev {switch(network)}"
         yield f"link set {switch(network)} up"

@@ -315,6 +315,23 @@ class WaitTests(AnycastTestCase):
         program.chmod(0o755)
         self.bird.gets(VIP, 30.0)
 
+    def test_no_resolver(self) -> None:
+        """It announces where the machine does not know its own name and no resolver answers:
+        these may be beyond the routes that it is to announce."""
+        self.bird = Bird(self)
+        ask("ip", "neighbor", "add", "10.9.0.77", "lladdr", "02:00:00:00:00:77", "dev", "b0")
+        names = self.directory / "resolv.conf"
+        names.write_text("nameserver 10.9.0.77\n")
+        nameless = ("unshare", "--mount", "--uts", "sh", "-e", "-c",
+                    f'mount --bind {names} /etc/resolv.conf; hostname nowhere; exec "$@"', "sh")
+        port, self.admin, origin = free_port(), free_port(), free_port()
+        self.balancer(
+            SITE, port, self.admin, wrap=(*nameless, "env", f"PATH={self.exabgp}:{search_path()}"),
+            host=LOOPBACK, admin=self.admin, origin=origin, port=port, neighbor="", more=MORE,
+            lease=LEASE, directory=self.directory)
+        self.bird.gets(VIP, 15.0)
+        self.assertEqual(self.anycast()["exabgp"]["starts_total"], 1)
+
     def test_crashing(self) -> None:
         """An ExaBGP that floods its log and ends with status 0 is started again, ever later."""
         bin_ = self.directory / "bin"

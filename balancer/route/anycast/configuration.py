@@ -41,8 +41,11 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "exabgp.tcp.bind": "",
     "exabgp.tcp.delay": "0",
     "exabgp.tcp.once": "false",
+    # ExaBGP asks for its own host name as it starts, and needs no answer. Resolvers may be beyond
+    # the routes that it is about to announce: glibc would wait 10 s for each (resolv.conf(5)).
+    "RES_OPTIONS": "timeout:1 attempts:1",
 }
-"""What must not be as /etc/exabgp/exabgp.env has it."""
+"""What must not be as /etc/exabgp/exabgp.env has it, nor as the machine has it."""
 
 
 @frozen
