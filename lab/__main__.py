@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.failover import HARMS, suffer
 from lab.hosts import Failed, Hosts
 from lab.internet import DIRECTORY, Internet
 from lab.planes import last_server_dies
+from lab.tally import table
 from lab.topology import BALANCER, MAP
 
 SHELL = ("bash", "--norc", "-i")
@@ -48,6 +50,10 @@ def parser() -> argparse.ArgumentParser:
     timeline = verbs.add_parser("timeline", help="kill the last server of a site, bring it back, "
                                 "and show when each plane followed")
     timeline.add_argument("site", nargs="?", choices=("east", "west"), default="east")
+    failover = verbs.add_parser("failover", help="do harm while clients ask, and count what they "
+                                "see: a table")
+    failover.add_argument("harms", nargs="*", metavar="HARM",
+                          help=f"of {' '.join(HARMS)}; all of them by default")
     run = verbs.add_parser("run", help="run a command in a host")
     run.add_argument("host")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -93,6 +99,17 @@ def timeline(internet: Internet, site: str) -> int:
     late = [text for course in courses for text in course.late()]
     print("\n".join(late) or "all within their bounds")
     return 1 if late else 0
+
+
+def failover(internet: Internet, names: Sequence[str]) -> int:
+    """Print what clients saw of each harm."""
+    unknown = [name for name in names if name not in HARMS]
+    if unknown:
+        raise Failed(f"expected harms of {' '.join(HARMS)}, got {' '.join(unknown)}")
+    with there(internet):
+        rows = [suffer(internet, HARMS[name]) for name in names or HARMS]
+    print(table(rows))
+    return 0
 
 
 def explore(internet: Internet, second: str) -> int:
@@ -175,6 +192,8 @@ def do(internet: Internet, given: argparse.Namespace) -> int:
         return 0
     if given.verb == "timeline":
         return timeline(internet, given.site)
+    if given.verb == "failover":
+        return failover(internet, given.harms)
     words = given.command if given.verb == "run" else SHELL
     if words and words[0] == "--":
         words = words[1:]

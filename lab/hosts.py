@@ -208,12 +208,15 @@ class Hosts:
 
     def process(self, name: str, what: str) -> int | None:
         """The process that `start` started, by its number out here; None when it has ended."""
-        inner = (self.home(name) / f"{what}.pid").read_text().strip()
+        return self.outer(name, int((self.home(name) / f"{what}.pid").read_text()))
+
+    def outer(self, name: str, inner: int) -> int | None:
+        """The number out here of a process that has the number `inner` in its host."""
         space = os.readlink(f"/proc/{self.pid(name)}/ns/pid")
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 for line in (entry / "status").read_text().splitlines():
-                    if line.startswith("NSpid:") and line.split()[-1] == inner:
+                    if line.startswith("NSpid:") and line.split()[-1] == str(inner):
                         if os.readlink(entry / "ns/pid") == space and not _is_zombie(entry):
                             return int(entry.name)
                         break

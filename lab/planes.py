@@ -16,10 +16,10 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from lab import notices
 from lab.control import Control
 from lab.hosts import Failed, wait_until
 from lab.internet import Internet
+from lab.routes import listen
 from lab.timeline import PLANES, Change, Course, settled, verdict
 from lab.topology import ANYCAST, BALANCER, SERVER
 
@@ -123,17 +123,13 @@ class Watch:
 
     def _listening(self, host: str, prefixes: dict[str, tuple[str, str]]) -> None:
         """Prefixes with their planes, and the next hop that counts; none: any."""
-        with self.internet.hosts.network(host):
-            news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
-        with news:
-            news.bind((0, notices.GROUP))
-            news.settimeout(0.1)
-            while not self._over.is_set():
-                with suppress(TimeoutError):
-                    for prefix, hops in notices.changes(news.recv(65536)):
-                        if prefix in prefixes:
-                            plane, hop = prefixes[prefix]
-                            self._became(plane, hop in hops if hop else bool(hops))
+
+        def told(prefix: str, hops: frozenset[str]) -> None:
+            if prefix in prefixes:
+                plane, hop = prefixes[prefix]
+                self._became(plane, hop in hops if hop else bool(hops))
+
+        listen(self.internet, host, self._over, told)
 
     def _hearing(self) -> None:
         with suppress(OSError, ValueError):

@@ -63,6 +63,8 @@ protocol bgp {name} {{
     neighbor {address} as {site_as};
     passive;
     hold time {hold};
+    # Whoever was lost may be back soon; BIRD's own patience is a minute and more.
+    error wait time 1, 4;
     graceful restart on;{more}
     ipv4 {{ import filter from_balancers; export none; }};
 }}

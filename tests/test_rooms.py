@@ -64,7 +64,7 @@ GLUE_MODULES = {
 }
 
 LAB_CORES = {"lab.topology", "lab.wiring", "lab.routing", "lab.resolving", "lab.timeline",
-             "lab.notices"}
+             "lab.notices", "lab.tally"}
 
 # A core gets bytes and `now`, and asks nobody.
 OTHERS_FOR_CORES = {"attrs", "attr"}

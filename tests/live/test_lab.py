@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lab.failover import HARMS, suffer
 from lab.hosts import Hosts, wait_until
 from lab.internet import Internet
 from lab.planes import last_server_dies
@@ -16,6 +17,12 @@ from lab.timeline import FOLLOWERS, PLANES
 from tests.live.harness import ROOT, ask, need
 from tests.live.labs import LabTestCase
 from tests.live.namespaces import need_root
+
+LEASE = 1.0
+"""Seconds, as conf/lab has it."""
+
+SLACK = 1.0
+"""Seconds for ExaBGP and the router, which take some 20 ms when the machine is not busy."""
 
 
 def processes(directory: Path) -> list[str]:
@@ -81,6 +88,28 @@ class PlaneTests(LabTestCase):
                 break
             internet.wait()
         self.assertEqual(late, [], "\n".join(line for each in courses for line in each.lines()))
+
+
+class FailoverTests(LabTestCase):
+    """What clients see when something fails, as the table in docs/reliability.md has it."""
+
+    def test_clients(self) -> None:
+        """When a site is drained no request fails; when a balancer is killed they fail for no
+        longer than its lease and what the router needs."""
+        internet = self.internet()
+        drained = suffer(internet, HARMS["drain"])
+        self.assertGreater(drained.asked, 200)
+        self.assertIsNotNone(drained.gone)
+        self.assertEqual(drained.failed, 0, drained)
+        # Those that were under way when the router took the other path.
+        self.assertLess(drained.again, 10, drained)
+
+        killed = suffer(internet, HARMS["kill"])
+        assert killed.gone is not None
+        self.assertLess(killed.gone, LEASE + SLACK)
+        self.assertLess(killed.ended, LEASE + SLACK)
+        # It was asked when it was dead.
+        self.assertGreater(killed.failed + killed.again, 0)
 
 
 class CommandTests(LabTestCase):
