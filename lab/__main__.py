@@ -120,13 +120,22 @@ def explore(internet: Internet, second: str) -> int:
     print(MAP)
     print(WELCOME)
     try:
-        while (line := input("lab> ").strip()) != "exit":
+        while (line := next_line()) != "exit":
             asked(internet, line)
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
         print()
     finally:
         internet.down()
     return 0
+
+
+def next_line() -> str:
+    """What is typed next; nothing if Ctrl-C drops it. Raises EOFError at the end."""
+    try:
+        return input("lab> ").strip()
+    except KeyboardInterrupt:
+        print()
+        return ""
 
 
 def asked(internet: Internet, line: str) -> None:
