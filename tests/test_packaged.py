@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -39,9 +40,14 @@ class SortedOutTests(SynchronousTestCase):
     def test_too_old(self) -> None:
         """An older version than setup.cfg's extra wants is told with both; a newer one is not."""
         self.patch(packaged, "required", lambda extra: ["dnspython>=99.1", "attrs>=1.0", "nix>=1"])
-        self.patch(packaged, "version", {"dnspython": "2.3.0", "attrs": "22.2.0"}.__getitem__)
-        self.patch(packaged, "packages_distributions", lambda: {"dns": ["dnspython"],
-                                                                "attrs": ["attrs"]})
+
+        def version(name: str) -> str:
+            try:
+                return {"dnspython": "2.3.0", "attrs": "22.2.0"}[name]
+            except KeyError:
+                raise PackageNotFoundError(name) from None
+
+        self.patch(packaged, "version", version)
         self.assertEqual(packaged.too_old(), {"dns": "dnspython 99.1, not 2.3.0",
                                               "nix": "nix, which is not here"})
 

@@ -131,7 +131,12 @@ class Manager:
         with connection:
             words = json.loads(connection.makefile().readline())
             verb = next(word for word in words if not word.startswith("-"))
-            answer = getattr(self, "do_" + verb.replace("-", "_"))(words)
+            do = getattr(self, "do_" + verb.replace("-", "_"), None)
+            # Triggers of other packages ask for their services: procps, for its sysctl.d.
+            others = any(word.endswith(".service") and word != UNIT for word in words)
+            if do is None:
+                print(f"manager: does not know {words}", flush=True)
+            answer = (0, "") if others or do is None else do(words)
             connection.sendall(json.dumps(answer).encode())
 
     def do_daemon_reload(self, words: list[str]) -> tuple[int, str]:
@@ -140,6 +145,13 @@ class Manager:
     def do_is_enabled(self, words: list[str]) -> tuple[int, str]:
         enabled = list(Path("/etc/systemd/system").glob(f"*.wants/{UNIT}"))
         return (0, "enabled\n") if enabled else (1, "disabled\n")
+
+    def do_preset(self, words: list[str]) -> tuple[int, str]:
+        link = Path("/etc/systemd/system/multi-user.target.wants", UNIT)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(f"/usr/lib/systemd/system/{UNIT}")
+        return 0, ""
 
     def do_is_active(self, words: list[str]) -> tuple[int, str]:
         return 0 if self.state in ("active", "reloading") else 3, f"{self.state}\n"

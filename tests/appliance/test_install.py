@@ -22,7 +22,7 @@ LEFT = r"""
 """
 """All that a package may leave: files, users, addresses, routes, tables, processes."""
 
-ALWAYS = (r"^/var/(lib/dpkg|cache/(debconf|ldconfig)|log/(dpkg|alternatives))"
+ALWAYS = (r"^/run/adduser |^/var/(lib/dpkg|cache/(debconf|ldconfig)|log/(dpkg|alternatives))"
           r"|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-? |^/(etc|run|var/lib|tmp) d ")
 """What any package changes: dpkg's books and those of users, whose names are compared besides."""
 
