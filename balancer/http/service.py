@@ -36,7 +36,7 @@ from balancer.interfaces import (
     IContext,
     IEndpoints,
     IExplains,
-    IPrepared,
+    IPreparedFromFiles,
     IPreparesInSlices,
     Metric,
     NotDone,
@@ -49,7 +49,7 @@ from balancer.wire.logfile import LogFile
 from balancer.wire.terminations import CannotLoad, Keyrings
 
 
-@implementer(IPrepared)
+@implementer(IPreparedFromFiles)
 @frozen
 class Prepared:
     """Settings with all that they need opened."""
@@ -60,6 +60,11 @@ class Prepared:
     keyrings: Keyrings
     pages: dict[int, Answer]
     log_file: LogFile | None
+
+    def changes(self) -> Sequence[str]:
+        """See `IPreparedFromFiles`."""
+        paths = self.balancer.arrivals.tls.read_again(self.keyrings)
+        return [f"~ http {self.balancer.name}: {path} was read again" for path in paths]
 
     def commit(self) -> None:
         """Put the settings in force."""

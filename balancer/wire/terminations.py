@@ -85,6 +85,12 @@ class Terminations:
             raise CannotLoad(tuple(problems))
         return {listener: read[path] for listener, path in paths.items()}
 
+    def read_again(self, keyrings: Keyrings) -> tuple[str, ...]:
+        """The paths of those prepared that are in force now, and whose files have changed."""
+        before = {keyring.path: keyring.stamps for keyring, _ in self._open.values()}
+        after = {keyring.path: keyring.stamps for keyring in keyrings.values()}
+        return tuple(path for path in after if before.get(path, after[path]) != after[path])
+
     def take(self, keyrings: Keyrings, timeout: float, most: int) -> None:
         """
         Put keyrings in force: for handshakes that begin from now on, and of no other listener.

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from balancer.http.maker import maker
 from balancer.http.settings import HttpSettings, listen
-from balancer.interfaces import IBalancer, IPrepared, PrepareError
+from balancer.interfaces import IBalancer, IPreparedFromFiles, PrepareError
 from balancer.wire import room
 from tests.http.world import World, pool_of, request, response, settings_of, status_of
 from tests.pool.world import few_slots
@@ -265,7 +265,7 @@ class ServiceTests(Case):
         """The balancer and its prepared settings are what the site expects."""
         world = self.world()
         verifyObject(IBalancer, world.balancer)
-        verifyObject(IPrepared, world.balancer.prepare(settings_of("pool = app\n")))
+        verifyObject(IPreparedFromFiles, world.balancer.prepare(settings_of("pool = app\n")))
         verifyObject(IBalancer, maker.make("web", world.context))
 
     def test_start(self) -> None:

@@ -216,6 +216,7 @@ class ListenerTest(TlsTestCase):
         self.authority.issue("a.test").save(self.tls / "a.pem")
         self.process.signal(signal.SIGHUP)
         wait_until("it is reloaded", lambda: "reloaded " in self.process.output)
+        self.assertIn("~ http front: tls was read again", self.process.output)
         new = self.connect()
         self.assertNotEqual(serial(new), serial(old))
         asked(old)

@@ -15,13 +15,13 @@ from zope.interface.verify import verifyObject
 
 from balancer.config.schema import read
 from balancer.config.slices import Slices
-from balancer.interfaces import IExplains, NotDone, PrepareError
+from balancer.interfaces import IExplains, IPreparedFromFiles, NotDone, PrepareError
 from balancer.limit.rates import Rates
 from balancer.relay.maker import tcp
 from balancer.relay.seat import finish
 from balancer.relay.settings import TcpSettings
 from balancer.relay.tcp.protocol import EARLY_BYTES, RELAY_READ, WAITING, Link
-from balancer.relay.tcp.service import TcpBalancer
+from balancer.relay.tcp.service import PreparedWithTls, TcpBalancer
 from balancer.wire import room
 from balancer.wire.certificates import CannotLoad
 from balancer.wire.stream import HIGH_WATER, Stream
@@ -576,6 +576,10 @@ class FakeTls:
     def __contains__(self, listener: object) -> bool:
         return True
 
+    def read_again(self, keyrings: object) -> tuple[str, ...]:
+        """Its one file has changed."""
+        return ("site.pem",)
+
     def handshakes(self, listener: object) -> FakeTls:
         return self
 
@@ -610,6 +614,14 @@ class TlsTests(Relayed):
         self.balancer._tls = self.tls  # type: ignore[assignment]  # a stand-in
         self.balancer.prepare(settings(tls="site.pem", **options)).commit()
         self.balancer.startService()
+
+    def test_read_again(self) -> None:
+        """Who reloads is told of certificates that have changed."""
+        self.begin()
+        prepared = self.balancer.prepare(settings(tls="site.pem"))
+        verifyObject(IPreparedFromFiles, prepared)
+        assert isinstance(prepared, PreparedWithTls)
+        self.assertEqual(list(prepared.changes()), ["~ tcp t: site.pem was read again"])
 
     def test_done(self) -> None:
         """The server is asked for when the handshake is done, and not before."""

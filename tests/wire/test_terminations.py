@@ -106,6 +106,20 @@ class ReloadTests(Case):
         self.assertIsNot(handshakes.context, context)
         self.assertEqual((self.tls.done_total, protocol.reasons), (1, []))
 
+    def test_read_again(self) -> None:
+        """Who reloads is told of the files that have changed, not of those that are new to the
+        site, nor of a ticket key that had its day."""
+        def read_again(now: float = 1.0) -> tuple[str, ...]:
+            paths = dict.fromkeys((self.one, self.two), str(self.directory))
+            return self.tls.read_again(at_once(self.tls.preparing(paths, now)))
+
+        self.assertEqual(read_again(), ())
+        self.follow(self.one)
+        self.assertEqual(read_again(), ())
+        self.assertEqual(read_again(TICKET_SECONDS + 1), ())
+        AUTHORITY.issue("a.test").save(self.a)
+        self.assertEqual(read_again(), (str(self.directory),))
+
     def test_new_file(self) -> None:
         """A file that is added to the directory, and one that is taken away, are a change."""
         self.follow(self.one)

@@ -12,12 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from attrs import define
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
-from balancer.interfaces import IContext, IPrepared, IPreparesInSlices, Metric, PrepareError
+from balancer.interfaces import (
+    IContext,
+    IPrepared,
+    IPreparedFromFiles,
+    IPreparesInSlices,
+    Metric,
+    PrepareError,
+)
 from balancer.pool.pool import Pool
 from balancer.relay.limits import Limits
 from balancer.relay.lines import Ended, milliseconds, peer_text
@@ -32,6 +40,18 @@ from balancer.wire.stream import Stream
 from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
 
 log = Logger()
+
+
+@implementer(IPreparedFromFiles)
+@define
+class PreparedWithTls(Prepared):
+    """A change that may also come from the files of certificates."""
+
+    read_again: tuple[str, ...]
+
+    def changes(self) -> Sequence[str]:
+        """See `IPreparedFromFiles`."""
+        return self.read_again
 
 
 @implementer(IPreparesInSlices)
@@ -78,7 +98,13 @@ class TcpBalancer(Relay[TcpSettings, Listener]):
         except CannotLoad as error:
             msg = "\n".join(f"[tcp {self.section}] tls: {each}" for each in error.problems)
             raise PrepareError(msg) from error
-        return Prepared(partial(self._take_all, others, keyrings, settings))
+        return PreparedWithTls(
+            partial(self._take_all, others, keyrings, settings),
+            tuple(
+                f"~ tcp {self.section}: {path} was read again"
+                for path in self._tls.read_again(keyrings)
+            ),
+        )
 
     def _take_all(self, others: IPrepared, keyrings: Keyrings, settings: TcpSettings) -> None:
         timeout = min(HANDSHAKE_SECONDS, settings.idle_timeout)
