@@ -176,9 +176,14 @@ class Hosts:
                 f"--wdns={self.home(name)}", "--", *words]
 
     def call(self, name: str, *words: str) -> int:
-        """Run a command in a host with our own terminal; its exit status."""
-        return subprocess.run(self.command(name, *words), env=self._environment(name),
-                              check=False).returncode
+        """Run a command in a host with our own terminal; its exit status. Ctrl-C is for it, not for
+        us."""
+        before = signal.signal(signal.SIGINT, lambda number, frame: None)
+        try:
+            return subprocess.run(self.command(name, *words), env=self._environment(name),
+                                  check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def ask(self, name: str, *words: str, data: str = "", within: float = WITHIN) -> str:
         """What a command in a host prints. Raises `Failed` if it does not succeed."""
