@@ -23,13 +23,13 @@ from lab.topology import BALANCER, MAP
 
 SHELL = ("bash", "--norc", "-i")
 
-ASKED = ("map", "status", "start", "timeline")
+ASKED = ("map", "status", "start", "timeline", "failover")
 """Verbs that are understood at the prompt as well."""
 
 WELCOME = """\
 `ann` opens a shell in that host, `ann curl -s http://192.0.2.1/` runs a command in it, in sh.
-`map`, `status`, `timeline`, and `start HOST` for what was killed there. Ctrl-D, or `exit`, removes
-the lab.
+`map`, `status`, `timeline`, `failover`; `start HOST` for what was killed there. Ctrl-D, or `exit`,
+removes the lab.
 """
 
 

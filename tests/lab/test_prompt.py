@@ -38,3 +38,4 @@ class PromptTests(SynchronousTestCase):
         self.assertIn("no host 'ann' runs here", self.said("ann true"))
         self.assertIn("required: host", self.said("start"))
         self.assertIn("No closing quotation", self.said("start 'x"))
+        self.assertIn("expected harms of", self.said("failover nonsense"))
