@@ -99,10 +99,11 @@ def _leave(code: int, *lines: str) -> NoReturn:
 
 def makeService(options: Options) -> SiteService:
     """The site of the file that `options` read, its sockets bound. Exits with 2 if that fails."""
+    # Before signals raise: importlib's callbacks would swallow that.
+    plugins.import_all()
     _mind_signals()
     wire_reactor.install()
     room.raise_limit()
-    plugins.import_all()
     from twisted.internet import reactor
 
     live: Any = reactor
