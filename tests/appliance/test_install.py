@@ -199,9 +199,7 @@ class InstallTests(ApplianceTestCase):
         tables and processes. What the operator put beside is theirs."""
         before = self.left()
         self.install()
-        self.write("/etc/systemd/system/balancer.service.d/kernel.conf",
-                   "[Service]\nAmbientCapabilities=CAP_NET_ADMIN\n"
-                   "CapabilityBoundingSet=CAP_NET_ADMIN\n")
+        self.does("balancer-setup kernel")
         self.does("ip link add d0 type veth peer name d1 && ip link set d1 up && "
                   "ip link set d0 up && ip address add 10.1.0.1/24 dev d0")
         log = "pool = web\naccess-log = /var/log/balancer/access.log\n[tcp"
@@ -218,8 +216,7 @@ class InstallTests(ApplianceTestCase):
         self.does("dpkg -r balancer")
         self.assertEqual(self.show()["pid"], 0)
         self.assertEqual(self.does("ip route show proto 196; ip nexthop"), "")
-        self.does("dpkg -P balancer; ip link del d0; "
-                  "rm -r /etc/systemd/system/balancer.service.d; sleep 0.2")
+        self.does("dpkg -P balancer; ip link del d0; sleep 0.2")
         self.assertEqual(self.left() - before, set())
         self.assertEqual(before - self.left(), set())
 
