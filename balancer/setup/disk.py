@@ -38,8 +38,14 @@ class Disk:
         return self.root == Path("/") and Path("/run/systemd/system").is_dir()
 
     def at(self, path: str) -> Path:
-        """The file that is `path` beneath the root."""
-        return self.root / path.lstrip("/")
+        """The file that is `path` beneath the root. Raises `CannotSetUp` if a link leads out of
+        there: what it means is known to that root's machine alone, and ours is not to change."""
+        found = self.root / path.lstrip("/")
+        real = os.path.realpath(found)
+        if not Path(real).is_relative_to(os.path.realpath(self.root)):
+            msg = f"{path}: expected a file beneath {self.root}, got a link to {real}"
+            raise CannotSetUp(f"{msg}; make the link relative, or run this on the machine itself")
+        return found
 
     def text(self, path: str) -> str | None:
         """What the file holds, None if there is none. Raises `CannotSetUp`."""

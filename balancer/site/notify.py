@@ -31,6 +31,9 @@ AGAIN_IN = 0.1
 MOST_WAITING = 16
 """Messages that wait for that: the oldest is dropped. One reload makes two."""
 
+MOST_DIGITS = 20
+"""Of WATCHDOG_USEC, which is of 64 bits: Python's floats and texts have an end as well."""
+
 MOST_STATUS = 500
 """Characters of a status line; systemctl shows one line."""
 
@@ -66,7 +69,7 @@ def take(environment: MutableMapping[str, str]) -> Wanted:
     pid = environment.pop("WATCHDOG_PID", "")
     if address and (address[0] not in "/@" or len(address) < 2):
         return Wanted(fault=f"NOTIFY_SOCKET: expected a path or @NAME, got {address!r}")
-    if usec and not (usec.isdecimal() and int(usec) > 0):
+    if usec and not (usec.isdecimal() and len(usec) <= MOST_DIGITS and int(usec) > 0):
         fault = f"WATCHDOG_USEC: expected microseconds, got {usec!r}; no sign of life is given"
         return Wanted(_to_kernel(address), fault=fault)
     watchdog = int(usec) / 1e6 if usec and address else 0.0

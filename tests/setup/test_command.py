@@ -120,6 +120,22 @@ class FileTests(SetupTestCase):
         self.assertTrue(own.is_symlink())
         self.assertIn(bfd.INCLUDE, (self.root / "real").read_text())
 
+    def test_links_out(self) -> None:
+        """A link that leads out of the root is not followed: nothing is read or written there."""
+        outside = Path(self.mktemp()).absolute()
+        outside.mkdir()
+        own = self.root / "etc" / "bird" / "bird.conf"
+        own.rename(outside / "bird.conf")
+        own.symlink_to(outside / "bird.conf")
+        (self.root / TLS).parent.mkdir()
+        (self.root / TLS).symlink_to(outside)
+        for words in (("bfd", "203.0.113.1"), ("certificate", "www.example.org")):
+            code, out, err = self.run_words(*words)
+            self.assertEqual((FAILED, ""), (code, out))
+            self.assertIn(f"expected a file beneath {self.root}, got a link to {outside}", err)
+        self.assertEqual(["bird.conf"], [each.name for each in outside.iterdir()])
+        self.assertEqual(BIRD, (outside / "bird.conf").read_text())
+
     def test_failures(self) -> None:
         """What cannot be done says where, what was expected and what to do, and changes nothing."""
         (self.root / "etc" / "bird" / "bird.conf").unlink()

@@ -38,7 +38,9 @@ class TakeTests(SynchronousTestCase):
     def test_faults(self) -> None:
         """What cannot be followed is named, and the rest of it still is."""
         for name, value, address in (("NOTIFY_SOCKET", "vsock:2:1", ""), ("NOTIFY_SOCKET", "@", ""),
-                                     ("WATCHDOG_USEC", "soon", "/n"), ("WATCHDOG_USEC", "0", "/n")):
+                                     ("WATCHDOG_USEC", "soon", "/n"), ("WATCHDOG_USEC", "0", "/n"),
+                                     ("WATCHDOG_USEC", "9" * 400, "/n"),
+                                     ("WATCHDOG_USEC", "9" * 5000, "/n")):
             wanted = take({"NOTIFY_SOCKET": "/n", name: value})
             self.assertIn(f"{name}: expected ", wanted.fault)
             self.assertIn(repr(value), wanted.fault)

@@ -60,20 +60,21 @@ def understand(answer: bytes, prefixes: Iterable[Network], asked: float) -> Said
         return Said(asked, fault=f"it {what} ({code})")
     try:
         told = json.loads(body)
-        routed = all(_routed(told, each) for each in prefixes)
-        return Said(asked, str(told["state"])[:MAX_WORD], routed)
+        return Said(asked, str(told["state"])[:MAX_WORD], _routed(told, prefixes))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Said(asked, fault="its answer is no status of a section [anycast NAME]")
 
 
-def _routed(told: Mapping[str, Any], prefix: Network) -> bool:
-    """Whether it has that prefix, and a neighbor of the family that has routes from it."""
-    return str(prefix) in told["prefixes"] and any(
-        (":" in address) == (prefix.version == 6)
-        and each["established"] is True
-        and each["routes"] > 0
+def _routed(told: Mapping[str, Any], prefixes: Iterable[Network]) -> bool:
+    """Whether it has these prefixes, and for each a neighbor of the family that has routes from it.
+    All that it told is looked through once: a list of 100,000 for each prefix took a second."""
+    had = frozenset(told["prefixes"])
+    versions = {
+        6 if ":" in address else 4
         for address, each in told["neighbors"].items()
-    )
+        if each["established"] is True and each["routes"] > 0
+    }
+    return all(str(each) in had and each.version in versions for each in prefixes)
 
 
 @define(eq=False)
@@ -86,6 +87,9 @@ class LastSite:
     def follow(self, sites: Iterable[Endpoint]) -> None:
         """These are the others from now on."""
         self.said = {each: self.said.get(each, Said(float("-inf"))) for each in sites}
+        if not self.said:
+            # Nobody can be asked whether it was wrong: it is over.
+            self._withdrew = None
 
     def heard(self, site: Endpoint, said: Said) -> None:
         """A site was asked, and said that."""

@@ -48,7 +48,8 @@ class Spawned:
         self._writing = False
         if not self._wanted:
             return
-        if self._text and self._text != self._wanted:
+        if self._text != self._wanted:
+            # It is another by now, or forgotten.
             self.have(self._wanted)
         elif self.program.pid is None:
             self.program.start()

@@ -6,6 +6,7 @@ order their questions and withdrawals come, one takes its withdrawal back.
 from __future__ import annotations
 
 import json
+import time
 from ipaddress import ip_network
 from typing import Any
 
@@ -15,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from balancer.config.values import Endpoint
 from balancer.route.anycast.announcer import DOWN, DRAINING, HELD, KEPT, PLACING, UP
+from balancer.route.anycast.asking import MAX_ANSWER
 from balancer.route.anycast.lastsite import LastSite, Said, understand
 
 PREFIXES = (ip_network("192.0.2.53/32"), ip_network("2001:db8::53/128"))
@@ -85,6 +87,24 @@ class AnswerTests(SynchronousTestCase):
             self.assertIn(fault, said.fault)
             self.assertFalse(said.up or said.announces)
 
+    def test_hostile(self) -> None:
+        """An answer as long as may be is understood in some of the time that reading it takes,
+        however many prefixes are ours."""
+        ours = [ip_network(f"10.0.{each}.0/24") for each in range(256)]
+        body = json.dumps({
+            "state": "up",
+            "prefixes": [1] * 40_000 + [str(each) for each in ours],
+            "neighbors": {str(each): {"established": True, "routes": 0} for each in range(3000)}
+            | {"10.9.0.2": {"established": True, "routes": 1}},
+        }).encode()
+        self.assertLess(len(body), MAX_ANSWER)
+        begun = time.process_time()
+        json.loads(body)
+        read = time.process_time()
+        said = understand(b"HTTP/1.0 200 OK\r\n\r\n" + body, ours, 0.0)
+        self.assertLess(time.process_time() - read, 20 * (read - begun))
+        self.assertTrue(said.up)
+
     @settings(deadline=None, database=None, max_examples=50)
     @given(some.binary(max_size=200))
     def test_garbage(self, data: bytes) -> None:
@@ -134,6 +154,15 @@ class AloneTests(SynchronousTestCase):
         self.assertFalse(self.others.regrets())
         self.others.heard(THERE, Said(2.0, fault="it hangs up"))
         self.assertTrue(self.others.regrets())
+        self.assertFalse(self.others.regrets())
+
+    def test_no_regret_of_old(self) -> None:
+        """Once no site is asked any more, a withdrawal is for good: sites that are followed later
+        say nothing of it."""
+        self.others.withdrew(2.0)
+        self.others.follow(())
+        self.others.follow((HERE,))
+        self.others.heard(HERE, Said(900.0, DOWN))
         self.assertFalse(self.others.regrets())
 
     def test_no_regret(self) -> None:

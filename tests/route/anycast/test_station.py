@@ -432,6 +432,25 @@ class StationTests(StationTestCase):
         writing[1][1].callback(None)
         self.assertEqual(1, self.reactor.spawned)
 
+    def test_ended_while_written(self) -> None:
+        """What changes while the file is written comes into it also if ExaBGP ends meanwhile."""
+        spawned = self.station._spawned
+        assert spawned is not None
+        self.reactor.advance(ORPHAN_WITHIN)
+        writing: list[tuple[bytes, Deferred[None]]] = []
+
+        def slowly(path: str, data: bytes) -> Deferred[None]:
+            writing.append((data, Deferred()))
+            return writing[-1][1]
+        spawned._write = slowly
+        for last in "34":
+            text = SITE.replace("10.9.0.2", f"10.9.0.{last}").replace("0.2.53", f"0.2.5{last}")
+            self.station.join(Member(text))
+            self.station._ended()
+        writing[0][1].callback(None)
+        self.assertEqual(2, len(writing))
+        self.assertIn(b"neighbor 10.9.0.4", writing[1][0])
+
     def test_stopped_while_written(self) -> None:
         """A stop while the file is written starts nothing after it."""
         spawned = self.station._spawned
