@@ -32,6 +32,14 @@ _LAST: Final = re.compile(r"^[0-9]{4} .*\n", re.MULTILINE)
 _ERROR: Final = re.compile(r"^[89][0-9]{3}[ -](.*)$", re.MULTILINE)
 
 
+_ALONE: Final = """\
+router id 0.0.0.1;
+log stderr all;
+protocol device { scan time 1; }
+"""
+"""The identifier goes nowhere: BFD has none, and BIRD wants one."""
+
+
 @frozen
 class Timers:
     """A router is gone after so many `missed` packets, one of which comes each `interval` ms."""
@@ -51,19 +59,15 @@ def timers(text: str) -> Timers:
     return Timers(int(found[1]), int(found[2]))
 
 
-def configuration(watched: Mapping[str, Timers]) -> str:
+def protocol(watched: Mapping[str, Timers]) -> str:
     """
-    The whole file, for routers by address; '' if there are none. BIRD has its timers by device, so
-    they are the same for all. It has no protocol that touches a route.
+    What watches routers, by address; '' if there are none. BIRD has its timers by device, so they
+    are the same for all.
     """
     if not watched:
         return ""
     each = next(iter(watched.values()))
     lines = [
-        # It wants one, and tells nobody: BFD has no such thing.
-        "router id 0.0.0.1;",
-        "log stderr all;",
-        "protocol device { scan time 1; }",
         "protocol bfd balancer {",
         '    interface "*" {',
         f"        min rx interval {each.interval} ms;",
@@ -74,6 +78,13 @@ def configuration(watched: Mapping[str, Timers]) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def configuration(watched: Mapping[str, Timers]) -> str:
+    """The whole file of our own BIRD; '' if there is to be none. No protocol of it touches a
+    route."""
+    text = protocol(watched)
+    return f"{_ALONE}{text}" if text else ""
 
 
 def is_whole(answer: str) -> bool:

@@ -416,8 +416,9 @@ class Station:
         }
 
     def bfd_configuration(self) -> str:
-        """What BIRD is to have; '' if there is to be none."""
-        return bfd.configuration(self.watched())
+        """What BIRD is to have, an operator's besides its own; '' if there is to be none."""
+        text = bfd.protocol if self.bird is None else bfd.configuration
+        return text(self.watched())
 
     # -- what it tells
 
@@ -433,7 +434,7 @@ class Station:
         if not watched:
             return None
         if ours is None:
-            return {"run": "external", "configuration": bfd.configuration(watched)}
+            return {"run": "external", "configuration": self.bfd_configuration()}
         fault = ours.broken() or (bfd.unseen(watched, ours.sessions) if ours.known else "")
         return {
             "run": "spawn",

@@ -42,6 +42,12 @@ class TextTests(SynchronousTestCase):
             self.assertNotIn(part, text)
         self.assertEqual("", bfd.configuration({}))
 
+    def test_beside_others(self) -> None:
+        """An operator's BIRD has an identifier and devices of its own."""
+        text = bfd.protocol({"10.9.0.2": Timers(3, 50)})
+        self.assertTrue(text.startswith("protocol bfd balancer {"))
+        self.assertEqual(("", 1), (bfd.protocol({}), text.count("protocol")))
+
     def test_reply(self) -> None:
         """It is whole with its last line, however it comes; a line of a table is not one."""
         self.assertTrue(bfd.is_whole(TOLD))

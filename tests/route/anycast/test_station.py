@@ -565,5 +565,6 @@ class ExternalTests(StationTestCase):
         shown = self.station.bird_status()
         assert shown is not None
         self.assertIn("neighbor 10.9.0.2;", shown["configuration"])
+        self.assertNotIn("router id", shown["configuration"])
         self.assertEqual("unknown", self.station.bfd_of("10.9.0.2"))
         self.assertEqual([Wish(1, 2.0, {KEY: Route(KEY[1])})], self.told(self.helper()))
