@@ -62,6 +62,7 @@ GLUE_MODULES = {
     "balancer.route.telling",
     "balancer.route.wanting",
     "balancer.route.anycast.asking",
+    "balancer.route.anycast.beside",
     "balancer.route.anycast.program",
     "balancer.route.anycast.reach",
     "balancer.route.anycast.secrets",

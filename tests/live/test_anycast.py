@@ -79,6 +79,7 @@ class AnycastTestCase(LiveTestCase):
     """A balancer with a server, and a router on a link."""
 
     exabgp = "/usr/sbin"
+    wrap: tuple[str, ...] = ()
 
     def setUp(self) -> None:
         """Make the network."""

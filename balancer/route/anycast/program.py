@@ -1,8 +1,8 @@
 """
-ExaBGP as a process of ours: started, watched, started again, stopped.
+ExaBGP as a process of ours: started, watched, started again, stopped; BIRD as well (`beside`).
 
-Knows processes and their ends. It stops with status 0 when its helper died too often, so that any
-end which was not asked for is a failure.
+Knows processes and their ends. ExaBGP stops with status 0 when its helper died too often, so that
+any end which was not asked for is a failure.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ SETSID: Final = "/usr/bin/setsid"
 log = Logger()
 
 
-def find() -> str | None:
+def find(name: str = "exabgp") -> str | None:
     """The program, in PATH or where packages put it."""
-    return shutil.which("exabgp", path=f"{os.environ.get('PATH', '')}:{DIRECTORIES}")
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{DIRECTORIES}")
 
 
 def environment(user: str, python: str) -> dict[str, str]:
@@ -98,8 +98,8 @@ def is_open(path: str) -> bool:
 
 @define(eq=False)
 class Program:
-    """Runs ExaBGP with the configuration file `path` while it is wanted. `ended` is told each time
-    that it ended unasked."""
+    """Runs a program with the configuration file `path` while it is wanted. `ended` is told each
+    time that it ended unasked."""
 
     reactor: Any
     path: str
@@ -107,6 +107,10 @@ class Program:
     ended: Callable[[], None]
     find: Callable[[], str | None] = find
     started: Callable[[], object] = lambda: None
+    name: str = field(default="exabgp", kw_only=True)
+    title: str = field(default="ExaBGP", kw_only=True)
+    words: tuple[str, ...] = field(default=(), kw_only=True)
+    """What it is called with; `path` by default."""
     fault: str = field(default="", init=False)
     """Why it does not run, or did not."""
     starts: int = field(default=0, init=False)
@@ -157,10 +161,10 @@ class Program:
         self._again = None
         program = self.find()
         if program is None:
-            self._failed("the program exabgp is not installed, or not in PATH")
+            self._failed(f"the program {self.name} is not installed, or not in PATH")
             return
         running = _Running(self)
-        command = [SETSID, program, self.path]
+        command = [SETSID, program, *(self.words or (self.path,))]
         try:
             self.reactor.spawnProcess(running, SETSID, command, env=self.environment, path="/")
         except OSError as error:
@@ -170,7 +174,9 @@ class Program:
         self.pid = running.transport.pid
         self.starts += 1
         self.started()
-        log.info("ExaBGP runs as {pid}: {program}", pid=self.pid, program=program)
+        log.info(
+            "{title} runs as {pid}: {program}", title=self.title, pid=self.pid, program=program
+        )
 
     def _failed(self, why: str) -> None:
         if why != self.fault:
@@ -194,7 +200,7 @@ class Program:
             return
         self.fault = ""
         last = f", its last words: {self.said[-1]}" if self.said else ""
-        self._failed(f"ExaBGP ended with {how}{last}")
+        self._failed(f"{self.title} ended with {how}{last}")
         self.ended()
 
     def heard(self, line: str) -> None:
@@ -206,13 +212,13 @@ class Program:
         now = int(self.reactor.seconds())
         self._second = (now, count + 1 if now == second else 1)
         if self._second[1] <= LINES_A_SECOND:
-            log.info("ExaBGP: {line}", line=line)
+            log.info("{title}: {line}", title=self.title, line=line)
         else:
             self.unlogged += 1
 
 
 class _Running(ProcessProtocol):
-    """One ExaBGP."""
+    """One process."""
 
     transport: IProcessTransport
 

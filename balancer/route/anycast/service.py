@@ -166,6 +166,11 @@ class Anycast(Service):
                 "in its environment:\n{text}",
                 name=self._section, text=self._station.configuration(),
             )
+            if self.settings.bfd is not None:
+                log.info(
+                    "anycast {name}: BIRD needs this in its configuration, for BFD:\n{text}",
+                    name=self._section, text=self._station.bfd_configuration(),
+                )
         self._look()
 
     def withdraw(self) -> Deferred[None]:
@@ -403,6 +408,7 @@ class Anycast(Service):
             "sites": telling.sites(self._others),
             "vip_fault": "" if self._vips is None else self._vips.fault,
             "exabgp": station.status(),
+            "bird": station.bird_status(),
             "neighbors": telling.neighbors(self.settings, station),
         }
 

@@ -13,6 +13,7 @@ from attrs import frozen
 from balancer.config.schema import Finding, Reference, Section, option
 from balancer.config.values import Endpoint, Network, choice, duration_within, integer, or_off
 from balancer.route.anycast.announcer import DRAINING
+from balancer.route.anycast.bfd import Timers, timers
 from balancer.route.anycast.damping import Damping
 from balancer.route.anycast.frames import MAX_ROUTES
 from balancer.route.anycast.lines import Route
@@ -113,8 +114,12 @@ class AnycastSettings:
         help="The other sites, for `last-site = keep`: the `admin` address of each, one a line, as "
         "`http://ADDRESS:PORT/`. Their section has the same name.",
     )
-    bfd: str = option(
-        choice("off"), default="off", later=True, help="BFD timers (RFC 5880): `3x50ms`."
+    bfd: Timers | None = option(
+        or_off(timers),
+        default="off",
+        help="BFD (RFC 5880) with the neighbors, by a BIRD beside ExaBGP: `3x50ms` for a packet "
+        "each 50 ms, and a router that is gone after three are missing. The routers need BFD for "
+        "their session with us, too. The same in all sections that have it.",
     )
     vip_device: str | None = option(
         or_off(device),
@@ -191,6 +196,9 @@ def _relations(settings: AnycastSettings) -> Iterable[Finding]:
         if line.address in seen:
             yield "neighbors", index, f"expected each neighbor once, got {line.address} again"
         seen.add(line.address)
+        if settings.bfd is not None and (line.multihop or line.ttl_security > 1):
+            text = f"expected a neighbor on the link, for bfd, got {line.address} hops away"
+            yield "neighbors", index, text
     if len(settings.neighbors) > MAX_NEIGHBORS:
         text = f"expected at most {MAX_NEIGHBORS} neighbors, got {len(settings.neighbors)}"
         yield "neighbors", MAX_NEIGHBORS, text
@@ -218,7 +226,9 @@ def _site_relations(settings: AnycastSettings) -> Iterable[Finding]:
 def _together(
     sections: Mapping[str, AnycastSettings],
 ) -> Iterable[tuple[str, Finding] | None]:
-    """One ExaBGP serves them all: a neighbor is the same to each, and a prefix is one section's."""
+    """One ExaBGP serves them all: a neighbor is the same to each, and a prefix is one section's.
+    One BIRD as well."""
+    yield from _timers(sections)
     owners: dict[Network, str] = {}
     neighbors: dict[str, tuple[str, object]] = {}
     routes = 0
@@ -232,14 +242,26 @@ def _together(
                 text = f"expected prefixes of no other section, got {prefix}, of [anycast {owner}]"
                 yield name, ("prefixes", 0, text)
         for index, line in enumerate(settings.neighbors):
-            same = (line, settings.local_as, settings.router_id)
+            same = (line, settings.local_as, settings.router_id, settings.bfd)
             owner, other = neighbors.setdefault(line.address, (name, same))
             if other != same:
                 text = (
-                    f"expected {line.address} with the options, local-as and router-id that it has "
-                    f"in [anycast {owner}], got others"
+                    f"expected {line.address} with the options, local-as, router-id and bfd that "
+                    f"it has in [anycast {owner}], got others"
                 )
                 yield name, ("neighbors", index, text)
+
+
+def _timers(sections: Mapping[str, AnycastSettings]) -> Iterable[tuple[str, Finding]]:
+    """BIRD has its timers by device, not by router."""
+    first: tuple[str, Timers] | None = None
+    for name, settings in sections.items():
+        if settings.bfd is None:
+            continue
+        owner, there = first = first or (name, settings.bfd)
+        if settings.bfd != there:
+            text = f"expected {there}, as [anycast {owner}] has it, or off, got {settings.bfd}"
+            yield name, ("bfd", 0, text)
 
 
 SECTION = Section(

@@ -1,11 +1,12 @@
 """
-Our own ExaBGP: its configuration, written to a file beside the reactor, and the process that has
-it.
+Our own ExaBGP, or BIRD: its configuration, written to a file beside the reactor, and the process
+that has it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -17,11 +18,14 @@ from balancer.wire.keeping import Write
 log = Logger()
 
 
-class Spawned:
+Ours = TypeVar("Ours", bound=Program)
+
+
+class Spawned(Generic[Ours]):
     """Runs `program` with the configuration that it shall `have`. `unwritten` is told when the file
     cannot be written; asking again is its business."""
 
-    def __init__(self, program: Program, write: Write, unwritten: Callable[[], None]) -> None:
+    def __init__(self, program: Ours, write: Write, unwritten: Callable[[], None]) -> None:
         self.program = program
         self._write, self._unwritten = write, unwritten
         self._wanted = self._text = ""

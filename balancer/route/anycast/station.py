@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from balancer.interfaces import IContext, PrepareError
-from balancer.route.anycast import configuration, frames, program, reach
+from balancer.route.anycast import beside, bfd, configuration, frames, program, reach
 from balancer.route.anycast.configuration import Peer
 from balancer.route.anycast.frames import Key, Report
 from balancer.route.anycast.lines import Route
@@ -98,18 +98,28 @@ class Station:
         self._helper_late = False
         self.unreachable: tuple[str, ...] = ()
         self._spawned = None if name else self._spawn(context, write)
+        self._beside = None if name else self._lay_beside(context, write)
 
-    def _spawn(self, context: IContext, write: Write | None) -> Spawned:
+    def _spawn(self, context: IContext, write: Write | None) -> Spawned[program.Program]:
         path = os.path.join(context.state, "exabgp.conf")
         environment = program.environment(reach.user(), self._python)
         ours = program.Program(self._reactor, path, environment, self._ended)
         ours.started = lambda: self._later("helper", HELPER_WITHIN, self._no_helper)
         return Spawned(ours, write or in_a_thread(context.reactor), self._unwritten)
 
+    def _lay_beside(self, context: IContext, write: Write | None) -> Spawned[beside.Bird]:
+        bird = beside.bird(self._reactor, context.state)
+        return Spawned(bird, write or in_a_thread(context.reactor), self._unwritten)
+
     @property
     def program(self) -> program.Program | None:
         """Our own ExaBGP; None if it is an operator's."""
         return None if self._spawned is None else self._spawned.program
+
+    @property
+    def bird(self) -> beside.Bird | None:
+        """Our own BIRD; None if it is an operator's."""
+        return None if self._beside is None else self._beside.program
 
     # -- life
 
@@ -174,9 +184,14 @@ class Station:
             self._port.stopListening()
             self._port = None
         ended = succeed(None) if self._spawned is None else self._spawned.stop()
+        # Only then: a router whose BFD fails takes the end of BGP for an error.
+        ended.addCallback(lambda _: self._stop_beside())
         for link in list(self._door.links):
             link.transport.loseConnection()
         return ended
+
+    def _stop_beside(self) -> Deferred[None] | None:
+        return None if self._running or self._beside is None else self._beside.stop()
 
     def _later(self, what: str, seconds: float, call: Any) -> None:
         before = self._calls.pop(what, None)
@@ -347,6 +362,12 @@ class Station:
         if self.unreachable:
             self._later("refresh", LOOK_EVERY, self.refresh)
         self._spawned.have(text)
+        assert self._beside is not None
+        text = self.bfd_configuration()
+        if text:
+            self._beside.have(text)
+        else:
+            self._beside.stop()
 
     def _unwritten(self) -> None:
         self._later("refresh", LOOK_EVERY, self.refresh)
@@ -385,7 +406,45 @@ class Station:
             command += configuration.only(each for one in settings for each in one.prefixes)
         return configuration.configuration(command, self._peers())
 
+    def watched(self) -> Mapping[str, bfd.Timers]:
+        """The neighbors that BFD watches."""
+        return {
+            line.address: member.settings.bfd
+            for member in self._members
+            if member.settings.bfd is not None
+            for line in member.settings.neighbors
+        }
+
+    def bfd_configuration(self) -> str:
+        """What BIRD is to have, an operator's besides its own; '' if there is to be none."""
+        text = bfd.protocol if self.bird is None else bfd.configuration
+        return text(self.watched())
+
     # -- what it tells
+
+    def bfd_of(self, address: str) -> str:
+        """`up` or `down`, `unknown` if nobody says, `off` if nobody is to."""
+        if address not in self.watched():
+            return "off"
+        return "unknown" if self.bird is None else self.bird.sessions.get(address, "unknown")
+
+    def bird_status(self) -> Mapping[str, Any] | None:
+        """Of BIRD, for JSON; None if there is to be none."""
+        watched, ours = self.watched(), self.bird
+        if not watched:
+            return None
+        if ours is None:
+            return {"run": "external", "configuration": self.bfd_configuration()}
+        fault = ours.broken() or (bfd.unseen(watched, ours.sessions) if ours.known else "")
+        return {
+            "run": "spawn",
+            "pid": ours.pid,
+            "adopted": ours.adopted,
+            "starts_total": ours.starts,
+            "fault": fault,
+            "last_end": ours.fault,
+            "log": list(ours.said),
+        }
 
     def fault(self) -> str:
         """What does not work, in one sentence; '' if all does."""

@@ -59,6 +59,7 @@ def neighbors(settings: AnycastSettings, station: Station) -> Mapping[str, Any]:
             "as": line.asn,
             **_session(line.address, station),
             "routes": routes[line.address],
+            "bfd": station.bfd_of(line.address),
         }
         for line in settings.neighbors
     }
@@ -142,6 +143,16 @@ def exabgp(labels: Labels, settings: AnycastSettings, station: Station) -> Itera
         "gauge",
         samples("routes"),
     )
+    if settings.bfd is not None:
+        yield Metric(
+            "balancer_anycast_bfd_up",
+            "Whether BFD with the neighbor is up: 1 or 0.",
+            "gauge",
+            tuple(
+                Sample({**labels, "neighbor": address}, float(each["bfd"] == "up"))
+                for address, each in told.items()
+            ),
+        )
     starts = 0 if station.program is None else station.program.starts
     yield Metric(
         "balancer_anycast_exabgp_starts",

@@ -72,6 +72,13 @@ class Station:
     def open(self) -> None:
         """Nothing to open."""
 
+    def bfd_of(self, address: str) -> str:
+        """No BFD."""
+        return "off"
+
+    def bird_status(self) -> None:
+        """No BIRD."""
+
     def close_unused(self) -> None:
         """Remember it."""
         self.closed = True
@@ -655,9 +662,9 @@ class TellingTests(ServiceTestCase):
         self.station.sessions = {"10.9.0.2": Neighbor("10.9.0.2", "up", "")}
         self.assertEqual(
             {"10.9.0.2": {"as": 65001, "established": True, "state": "up", "last_error": "",
-                          "routes": 1},
+                          "routes": 1, "bfd": "off"},
              "10.9.0.9": {"as": 1, "established": False, "state": "unknown",
-                          "last_error": "no route to it", "routes": 1}},
+                          "last_error": "no route to it", "routes": 1, "bfd": "off"}},
             self.anycast.status()["neighbors"])
 
     def test_metrics(self) -> None:
@@ -669,3 +676,4 @@ class TellingTests(ServiceTestCase):
         self.assertEqual(["up"], [each.labels["state"] for each in found["balancer_anycast_state"]
                                   if each.value])
         self.assertEqual([1.0], [each.value for each in found["balancer_anycast_routes"]])
+        self.assertNotIn("balancer_anycast_bfd_up", found)

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from balancer.config.schema import read
 from balancer.config.values import Endpoint, Unreadable
 from balancer.route.anycast.announcer import DRAINING, UP
+from balancer.route.anycast.bfd import Timers
 from balancer.route.anycast.configuration import Peer, configuration, helper, only
 from balancer.route.anycast.damping import Damping
 from balancer.route.anycast.lines import Route
@@ -62,10 +63,16 @@ class OptionTests(SettingsTestCase):
         for option in LEAST:
             self.refused("option missing", **{option.replace("-", "_"): None})
 
-    def test_not_built(self) -> None:
-        """What is not in this version is refused, never ignored."""
-        self.refused("not in this version", bfd="3x50ms")
-        self.assertEqual("off", self.settings(bfd="off").bfd)
+    def test_bfd(self) -> None:
+        """Timers, of neighbors on the link."""
+        self.assertEqual((None, Timers(3, 50)),
+                         (self.settings().bfd, self.settings(bfd="3x50ms").bfd))
+        self.assertEqual("255x10000ms", str(self.settings(bfd="255x10000ms").bfd))
+        for bad in ("3x5ms", "3x10001ms", "256x50ms", "0x50ms", "50ms", "3x50", "3 x 50ms"):
+            self.refused("such as 3x50ms", bfd=bad)
+        for far in ("multihop=2", "ttl-security=2"):
+            self.refused("on the link, for bfd", bfd="3x50ms", neighbors=f"10.9.0.2 as=1 {far}")
+        self.settings(bfd="3x50ms", neighbors="10.9.0.2 as=1 ttl-security=1")
 
     def test_sites(self) -> None:
         """Other sites are admin addresses, each once, and stand where they are asked."""
@@ -144,6 +151,13 @@ class OptionTests(SettingsTestCase):
             found = SECTION.together({"a": one, "b": other})
             return [each[1][2] for each in found if each is not None]
         self.assertEqual([], problems(prefixes="192.0.2.54/32"))
+        self.assertIn("router-id and bfd that it has in [anycast a]",
+                      problems(prefixes="192.0.2.54/32", bfd="3x50ms")[0])
+        one, other = self.settings(bfd="3x50ms"), self.settings(
+            bfd="4x50ms", prefixes="192.0.2.54/32", neighbors="10.9.0.3 as=1")
+        self.assertEqual(
+            [("b", ("bfd", 0, "expected 3x50ms, as [anycast a] has it, or off, got 4x50ms"))],
+            list(SECTION.together({"a": one, "b": other})))
         self.assertIn("of no other section", problems()[0])
         most = {"prefixes": " ".join(f"10.0.{n}.0/24" for n in range(256)),
                 "neighbors": "".join(f"\n  10.9.0.{n} as=1" for n in range(16))}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ProcessDone
+from twisted.internet.error import ConnectError, ProcessDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -487,6 +487,55 @@ class StationTests(StationTestCase):
         self.successResultOf(left)
         self.assertEqual([], self.reactor.getDelayedCalls())
 
+    def test_bfd(self) -> None:
+        """BIRD gets the neighbors of sections that ask for BFD, and runs while there are any. It
+        ends after ExaBGP, so that no router takes the end of BGP for an error."""
+        ours = self.station.bird
+        assert ours is not None
+        asked: list[str] = []
+
+        def ask(question: str) -> Deferred[str]:
+            asked.append(question)
+            return fail(ConnectError())
+        ours.ask, ours.find = ask, lambda: "/usr/sbin/bird"
+        self.reactor.advance(ORPHAN_WITHIN)
+        self.assertEqual((1, ["down"], None, "off"), (
+            self.reactor.spawned, asked, self.station.bird_status(),
+            self.station.bfd_of("10.9.0.2")))
+        self.helper()
+        exabgp: Any = self.reactor.protocol
+        self.station.leave(self.member)
+        exabgp.processEnded(Failure(ProcessDone(0)))
+        self.station.open()
+        self.station.start()
+        self.station.join(Member(f"{SITE}bfd = 3x50ms\n"))
+        self.member = next(iter(self.station._members))  # type: ignore[assignment]
+        self.reactor.advance(ORPHAN_WITHIN)
+        self.assertEqual(3, self.reactor.spawned)
+        bird: Any = ours._running
+        self.assertIn(b"neighbor 10.9.0.2;", self.files[ours.path])
+        status = self.station.bird_status()
+        assert status is not None
+        self.assertEqual(("BIRD does not answer", "unknown"),
+                         (status["fault"], self.station.bfd_of("10.9.0.2")))
+        ours.sessions, ours.answers = {"10.9.0.2": "up"}, True
+        self.assertEqual("up", self.station.bfd_of("10.9.0.2"))
+        ours.sessions, ours.known = {}, True
+        status = self.station.bird_status()
+        assert status is not None
+        self.assertIn("10.9.0.2", status["fault"])
+        assert self.station.program is not None
+        exabgp = self.station.program._running
+        assert exabgp is not None
+        self.reactor.signals = []
+        left = self.station.leave(self.member)
+        self.assertEqual((True, False), (exabgp.asked, bird.asked))
+        exabgp.processEnded(Failure(ProcessDone(0)))
+        self.assertEqual((True, None), (bird.asked, self.assertNoResult(left)))
+        bird.processEnded(Failure(ProcessDone(0)))
+        self.successResultOf(left)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
     def test_bound_twice(self) -> None:
         """A socket that another balancer has is an error, with what to do."""
         def refuse(name: str) -> Any:
@@ -530,4 +579,11 @@ class ExternalTests(StationTestCase):
         self.assertIn("# md5-password as in /etc/secret;", text)
         self.assertNotIn("c2VjcmV0", text)
         self.assertNotIn("--orphan", text)
+        self.assertIsNone(self.station.bird_status())
+        self.station.join(Member(f"{SITE.replace('web]', 'b]')}bfd = 3x50ms\n"))
+        shown = self.station.bird_status()
+        assert shown is not None
+        self.assertIn("neighbor 10.9.0.2;", shown["configuration"])
+        self.assertNotIn("router id", shown["configuration"])
+        self.assertEqual("unknown", self.station.bfd_of("10.9.0.2"))
         self.assertEqual([Wish(1, 2.0, {KEY: Route(KEY[1])})], self.told(self.helper()))

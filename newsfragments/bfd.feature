@@ -1,0 +1,1 @@
+`bfd = 3x50ms` of `[anycast NAME]`: routers lose a site that falls silent within a fraction of a second. The balancer runs a BIRD beside ExaBGP for it, which does BFD and nothing else; `balancer_anycast_bfd_up` and the status tell of its sessions.
