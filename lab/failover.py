@@ -29,6 +29,9 @@ BEFORE = 1.0
 
 VICTIM = "east1"
 
+BFD = "interval 50 ms; multiplier 3;"
+"""The router's timers: those of conf/lab/*.ini."""
+
 
 @frozen
 class Harm:
@@ -39,6 +42,8 @@ class Harm:
     do: Callable[[Internet], None]
     undo: Callable[[Internet], None]
     lasts: float
+    before: Callable[[Internet], None] = lambda internet: None
+    """What it takes besides, done before clients ask."""
 
 
 def _signal_balancer(number: int) -> Callable[[Internet], None]:
@@ -56,6 +61,24 @@ def _port(state: str) -> Callable[[Internet], None]:
 
 def _bridge(internet: Internet, state: str) -> None:
     internet.hosts.ask("r1", "bridge", "link", "set", "dev", VICTIM, "state", state)
+
+
+def _bfd(internet: Internet, timers: str) -> None:
+    """Have the router end sessions that BFD calls down; '': have it not."""
+    router = internet.lab.routers[0]
+    internet.reconfigure_bird(router, timers)
+    if timers:
+        wait_until("BFD is up", partial(_is_watched, internet))
+
+
+def _is_watched(internet: Internet) -> bool:
+    neighbors = internet.status(VICTIM)["balancers"]["anycast:www"]["neighbors"]
+    return all(each["bfd"] == "up" for each in neighbors.values())
+
+
+def _port_without_bfd(internet: Internet) -> None:
+    _bfd(internet, "")
+    _bridge(internet, "3")
 
 
 def _drain_site(internet: Internet) -> None:
@@ -93,6 +116,8 @@ HARMS: Mapping[str, Harm] = {
     "stop": Harm("a balancer hangs (SIGSTOP)", _signal_balancer(signal.SIGSTOP),
                  _signal_balancer(signal.SIGCONT), 2.5),
     "link": Harm("a balancer's link loses everything, hold time 3 s", _port("0"), _port("3"), 9.5),
+    "bfd": Harm("... with BFD of 3 times 50 ms", _port("0"), _port_without_bfd, 3.5,
+                lambda internet: _bfd(internet, BFD)),
     "drain": Harm("a whole site is drained (`lbctl drain site`)", _drain_site, _start_site, 3.5),
     "exabgp": Harm("ExaBGP is killed (`kill -9`)", _kill_exabgp, _nothing, 3.0),
 }
@@ -109,6 +134,7 @@ def suffer(internet: Internet, harm: Harm) -> Tally:
             gone.append(time.time())
 
     watcher = threading.Thread(target=listen, args=(internet, "r1", over, told), daemon=True)
+    harm.before(internet)
     watcher.start()
     try:
         with Load(internet, ANYCAST, CLIENTS) as load:

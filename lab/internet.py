@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Mapping
 from functools import partial
 from http.client import HTTPConnection, HTTPException
@@ -106,6 +107,12 @@ class Internet:
         for daemon in ("zebra", "bgpd"):
             self.hosts.start(router.name, daemon, str(FRR / daemon), "-A", "127.0.0.1",
                              "-f", str(home / f"{daemon}.conf"), "--log", "stdout")
+
+    def reconfigure_bird(self, router: Router, bfd: str) -> None:
+        """Have BIRD watch its balancers by BFD with these timers; '': not."""
+        home = self.hosts.home(router.name)
+        (home / "bird.conf").write_text(routing.bird(self.lab, router, bfd))
+        self.hosts.signal(router.name, "bird", signal.SIGHUP)
 
     def start_server(self, name: str) -> None:
         """A server: nginx."""

@@ -33,4 +33,4 @@ class TallyTests(SynchronousTestCase):
 
     def test_harms(self) -> None:
         """All that the table of docs/reliability.md is made of is there."""
-        self.assertEqual(set(HARMS), {"server", "kill", "stop", "link", "drain", "exabgp"})
+        self.assertEqual(set(HARMS), {"server", "kill", "stop", "link", "bfd", "drain", "exabgp"})
