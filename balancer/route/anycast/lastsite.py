@@ -22,6 +22,10 @@ from attrs import define, field, frozen
 from balancer.config.values import Endpoint, Network
 from balancer.route.anycast.announcer import KEPT, UP
 
+MOST_REGRETS: Final = 3
+DOUBT_WITHIN: Final = 60.0
+"""So often in so many seconds a withdrawal may prove wrong, as with `damping` by default."""
+
 MAX_WORD: Final = 32
 """Characters that are kept of a state that we do not know."""
 
@@ -83,6 +87,7 @@ class LastSite:
 
     said: dict[Endpoint, Said] = field(factory=dict, init=False)
     _withdrew: float | None = field(default=None, init=False)
+    _regretted: list[float] = field(factory=list, init=False)
 
     def follow(self, sites: Iterable[Endpoint]) -> None:
         """These are the others from now on."""
@@ -105,7 +110,13 @@ class LastSite:
         """We did, since another was up. They are to be asked once more."""
         self._withdrew = now
 
-    def regrets(self) -> bool:
+    def doubts(self, now: float) -> bool:
+        """Whether it was wrong so often of late that we do not withdraw by their word: a site that
+        says now this and now that (two behind one address do) would take ours away each time."""
+        self._regretted = [each for each in self._regretted if now - each < DOUBT_WITHIN]
+        return len(self._regretted) >= MOST_REGRETS
+
+    def regrets(self, now: float) -> bool:
         """Whether that was wrong: all were asked after it, and none announces. True once."""
         if self._withdrew is None:
             return False
@@ -114,5 +125,6 @@ class LastSite:
             self._withdrew = None
         elif len(fresh) == len(self.said):
             self._withdrew = None
+            self._regretted.append(now)
             return True
         return False

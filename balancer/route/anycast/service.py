@@ -273,10 +273,20 @@ class Anycast(Service):
 
     def _judge(self, now: float) -> bool:
         why = why_not(self.settings.conditions, self._usable, self._context.healthy)
-        alone = self.settings.last_site == "keep" and self._others.alone
-        if why and alone and self._announcer.announced:
-            why += ", and no other site is up"
-        return self._announcer.judge(why, now, alone)
+        reason = self._why_kept(now)
+        if why and reason and self._announcer.announced:
+            why += f", and {reason}"
+        return self._announcer.judge(why, now, bool(reason))
+
+    def _why_kept(self, now: float) -> str:
+        """Why a prefix that is announced stays so; '': another site is up, or it is not to be
+        kept."""
+        if self.settings.last_site != "keep":
+            return ""
+        if self._others.alone:
+            return "no other site is up"
+        doubted = self._others.doubts(now)
+        return "the others were up and were not, again and again" if doubted else ""
 
     def _heard(self, site: Endpoint, asked: float, answer: bytes, fault: str) -> None:
         """Another site was asked."""
@@ -284,7 +294,7 @@ class Anycast(Service):
         if not fault:
             said = understand(answer, self.settings.prefixes, asked)
         self._others.heard(site, said)
-        if self._others.regrets():
+        if self._others.regrets(self._now()):
             self._moved(self._announcer.regret(self._now()))
         if self._announcer.state == KEPT:
             self._look()

@@ -146,15 +146,27 @@ class AloneTests(SynchronousTestCase):
     def test_regret(self) -> None:
         """A withdrawal is regretted when all were asked after it and none announces: once."""
         self.others.heard(HERE, Said(1.0, UP, True))
-        self.assertFalse(self.others.regrets())
+        self.assertFalse(self.others.regrets(0.0))
         self.others.withdrew(2.0)
         self.others.heard(THERE, Said(1.9, DOWN))
-        self.assertFalse(self.others.regrets())
+        self.assertFalse(self.others.regrets(0.0))
         self.others.heard(HERE, Said(2.0, DOWN))
-        self.assertFalse(self.others.regrets())
+        self.assertFalse(self.others.regrets(0.0))
         self.others.heard(THERE, Said(2.0, fault="it hangs up"))
-        self.assertTrue(self.others.regrets())
-        self.assertFalse(self.others.regrets())
+        self.assertTrue(self.others.regrets(0.0))
+        self.assertFalse(self.others.regrets(0.0))
+
+    def test_doubts(self) -> None:
+        """Who was wrong three times within a minute goes by nobody's word until that is over."""
+        for now in (10.0, 20.0, 30.0):
+            self.assertFalse(self.others.doubts(now))
+            self.others.withdrew(now)
+            for site in (HERE, THERE):
+                self.others.heard(site, Said(now, DOWN))
+            self.assertTrue(self.others.regrets(now))
+        self.assertTrue(self.others.doubts(30.0))
+        self.assertTrue(self.others.doubts(69.9))
+        self.assertFalse(self.others.doubts(70.0))
 
     def test_no_regret_of_old(self) -> None:
         """Once no site is asked any more, a withdrawal is for good: sites that are followed later
@@ -163,7 +175,7 @@ class AloneTests(SynchronousTestCase):
         self.others.follow(())
         self.others.follow((HERE,))
         self.others.heard(HERE, Said(900.0, DOWN))
-        self.assertFalse(self.others.regrets())
+        self.assertFalse(self.others.regrets(0.0))
 
     def test_no_regret(self) -> None:
         """One that announces, if only as the last, is enough; what it says later is not asked
@@ -171,10 +183,10 @@ class AloneTests(SynchronousTestCase):
         for state in (UP, KEPT):
             self.others.withdrew(2.0)
             self.others.heard(HERE, Said(2.5, state, True))
-            self.assertFalse(self.others.regrets())
+            self.assertFalse(self.others.regrets(0.0))
             self.others.heard(HERE, Said(3.0, DOWN))
             self.others.heard(THERE, Said(3.0, DOWN))
-            self.assertFalse(self.others.regrets())
+            self.assertFalse(self.others.regrets(0.0))
 
 
 class Site:
@@ -205,7 +217,7 @@ class Site:
     def heard(self, site: Endpoint, said: Said, now: float) -> None:
         """An answer came."""
         self.others.heard(site, said)
-        if self.others.regrets() and self.state == DOWN:
+        if self.others.regrets(0.0) and self.state == DOWN:
             self.state = KEPT
         self.look(now)
 

@@ -440,6 +440,24 @@ class LastSiteTests(ServiceTestCase):
             self.turn()
             self.assertEqual(("down", {}), (self.state(), self.station.announced))
 
+    def test_flapping(self) -> None:
+        """A site that is up and is not in turns takes the prefixes away three times, and then no
+        more for a minute."""
+        self.begin(self.text)
+        self.go_down()
+        states = []
+        for _each in range(20):
+            self.hear("up")
+            self.turn(0.5)
+            states.append(self.state())
+            self.hear("down")
+            self.turn(0.5)
+            self.assertEqual("kept", self.state())
+        self.assertEqual(["down"] * 3 + ["kept"] * 17, states)
+        self.turn(60.0)
+        self.hear("up")
+        self.assertEqual("down", self.state())
+
     def test_recovers(self) -> None:
         """What is kept is as announced as before when its service comes back."""
         self.begin(self.text)
