@@ -1,20 +1,20 @@
 """
-A machine of the test's own: Debian in a directory, with processes, a network and mounts that end
-with the test. Its file system lies over one that is made once by debootstrap and kept.
+A machine of the test's own: Debian in a directory that systemd runs, with processes, a network,
+mounts and control groups that end with the test. Its file system lies over one that is made once
+by debootstrap and kept.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import re
 import shutil
 import subprocess
-from functools import cache
+import time
 from pathlib import Path
-from typing import Any
 
-from tests.live.harness import LiveTestCase, Process, ask, need, wait_until
+from tests.live.harness import LiveTestCase, Process, need, wait_until
 from tests.live.namespaces import need_root
 
 CACHE = Path(os.environ.get("BALANCER_APPLIANCE_CACHE", "/var/cache/balancer-appliance"))
@@ -25,31 +25,80 @@ SUITE = os.environ.get("BALANCER_APPLIANCE_SUITE", "bookworm")
 WITHIN = 420
 """Seconds until debootstrap has fetched and unpacked all; only the first test waits for that."""
 
-EXTRA = ("adduser", "curl", "iproute2", "logrotate", "nftables", "procps", "python3-seccomp")
-"""What tests look with, and what the package recommends."""
+EXTRA = ("adduser", "bird2", "curl", "exabgp", "iproute2", "logrotate", "nftables", "procps",
+         "systemd", "systemd-sysv")
+"""What tests look with, and what the package recommends and suggests."""
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MANAGER = Path(__file__).with_name("manager.py")
+
+UNIT = "balancer.service"
 
 PLAIN = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive",
          "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 """The environment of what runs on a machine."""
 
+INSTALL = """\
+apt-get update
+apt-get install -y --no-install-recommends $packages
+systemctl disable bird.service exabgp.service
+apt-get clean
+"""
+"""BIRD and ExaBGP are there to be started by the balancer, as on an operator's machine."""
+
 BOOT = """\
 mount --make-rprivate /
 mount -t tmpfs tmpfs $dir/over
-mkdir $dir/over/upper $dir/over/work $dir/root
+mkdir $dir/over/upper $dir/over/work
 mount -t overlay overlay -o lowerdir=$base,upperdir=$dir/over/upper,workdir=$dir/over/work $dir/root
-mount -t proc proc $dir/root/proc
-mount --bind /dev $dir/root/dev
-cp $manager $dir/root/usr/local/lib/manager.py
-cp $dir/systemctl $dir/root/usr/local/bin/systemctl
-mkdir $dir/root/debs
-mount --bind $dir/debs $dir/root/debs
-ip link set lo up
-cd /
-exec chroot $dir/root python3 -I /usr/local/lib/manager.py
+cd $dir/root
+mount -t cgroup2 cgroup2 sys
+mkdir sys/$group
+echo $$ >sys/$group/cgroup.procs
+umount sys
+exec unshare --cgroup sh -ec "$inside"
 """
+"""The first step: a file system, and a control group that the next makes the root of its own."""
+
+INSIDE = """\
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount --bind proc/sys/net proc/sys/net
+mount -o remount,bind,ro proc/sys
+mount -t sysfs sysfs sys
+mount -o remount,bind,ro sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=755 tmpfs dev
+for name in null zero full random urandom tty; do
+    touch dev/$name
+    mount --bind /dev/$name dev/$name
+done
+mkdir dev/pts dev/shm debs old
+mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+for name in 0:stdin 1:stdout 2:stderr; do ln -s /proc/self/fd/${name%:*} dev/${name#*:}; done
+mount --bind $dir/debs debs
+ip link set lo up
+pivot_root . old
+umount -l /old
+rmdir /old
+exec env -i container=test LC_ALL=C.UTF-8 /lib/systemd/systemd
+"""
+"""The second: what systemd wants of whoever puts it into a container, and nothing of this machine
+that it could change. https://systemd.io/CONTAINER_INTERFACE"""
+
+SWEEP = """\
+mount -t cgroup2 cgroup2 $dir
+cat >/dev/null
+for again in $(seq 100); do
+    find $dir/$group -depth -type d -exec rmdir {} + 2>/dev/null || true
+    if [ ! -e $dir/$group ]; then exit 0; fi
+    sleep 0.1
+done
+exit 1
+"""
+"""Takes the machine's control groups away once the test, or whoever ran it, is gone."""
 
 
 def depends() -> list[str]:
@@ -67,46 +116,27 @@ def mirror() -> str:
 
 
 def base() -> Path:
-    """The file system below all others."""
-    made = CACHE / SUITE
+    """The file system below all others; another list of packages makes another."""
+    # debootstrap knows no virtual packages, which Debian's own dependencies go by.
+    packages = " ".join([*depends(), "python3-zope.interface", *EXTRA])
+    digest = hashlib.sha256((packages + INSTALL).encode()).hexdigest()[:8]
+    made = CACHE / f"{SUITE}-{digest}"
     if not made.exists():
         need("debootstrap")
         CACHE.mkdir(parents=True, exist_ok=True)
         half = CACHE / f"{SUITE}.{os.getpid()}"
-        # debootstrap knows no virtual packages, which Debian's own dependencies go by.
-        install = ("apt-get update && apt-get install -y --no-install-recommends "
-                   f"{' '.join([*depends(), 'python3-zope.interface', *EXTRA])} && apt-get clean")
         try:
             for command in (("debootstrap", "--variant=minbase", SUITE, half, mirror()),
-                            ("chroot", half, "sh", "-ec", install)):
+                            ("chroot", half, "sh", "-ec", INSTALL)):
                 done = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN,
-                                      check=False, env={**os.environ, **PLAIN})
+                                      check=False,
+                                      env={**os.environ, **PLAIN, "packages": packages})
                 if done.returncode:
                     raise AssertionError(f"{command[0]} failed\n{done.stdout[-4000:]}{done.stderr}")
             half.rename(made)
         finally:
             shutil.rmtree(half, ignore_errors=True)
     return made
-
-
-def allowed() -> set[str]:
-    """The system calls that the unit's filter leaves: a list, `~` takes away from it."""
-    found: set[str] = set()
-    text = (ROOT / "debian" / "balancer.service").read_text()
-    for value in re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE):
-        names = {name for word in value.removeprefix("~").split() for name in _meant(word)}
-        found = found - names if value.startswith("~") else found | names
-    return found
-
-
-@cache
-def _meant(word: str) -> frozenset[str]:
-    """A system call, or those of a set @NAME, as systemd has them."""
-    if not word.startswith("@"):
-        return frozenset((word,))
-    lines = ask("systemd-analyze", "--no-pager", "syscall-filter", word).splitlines()
-    words = [line.strip() for line in lines[1:] if not line.strip().startswith("#")]
-    return frozenset(name for each in words if each for name in _meant(each))
 
 
 def package() -> Path:
@@ -125,23 +155,44 @@ class ApplianceTestCase(LiveTestCase):
     def setUp(self) -> None:
         """Boot it."""
         need_root()
-        need("unshare", "nsenter", "dpkg-deb", "systemd-analyze")
+        need("unshare", "nsenter", "pivot_root", "dpkg-deb")
         below = base()
         super().setUp()
         self.debs = self.directory / "debs"
-        for each in (self.debs, self.directory / "over"):
-            each.mkdir()
+        for name in ("debs", "over", "root", "groups"):
+            (self.directory / name).mkdir()
         shutil.copy(package(), self.debs / "balancer.deb")
-        (self.debs / "syscalls").write_text("\n".join(sorted(allowed())))
-        systemctl = self.directory / "systemctl"
-        systemctl.write_text('#!/bin/sh\nexec python3 -I /usr/local/lib/manager.py "$@"\n')
-        systemctl.chmod(0o755)
+        group = f"balancer-{self.directory.name}"
+        self._sweep_after(group)
         self.init = self.start(
             ("unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--kill-child", "--fork",
              "sh", "-ec", BOOT), "machine",
-            dir=str(self.directory), base=str(below), manager=str(MANAGER))
+            dir=str(self.directory), base=str(below), group=group, inside=INSIDE)
         wait_until("the machine runs", lambda: self.child() != 0)
-        wait_until("its manager answers", lambda: self.tries("systemctl is-active")[0] == 3)
+        wait_until("systemd has started all", self._booted, within=40)
+
+    def _booted(self) -> bool:
+        if self.init.status is not None:
+            raise AssertionError(f"the machine ended\n{self.init.output}")
+        done = self.tries("systemctl is-system-running")[1].strip()
+        if done == "degraded":
+            raise AssertionError(self.does("systemctl --failed --no-legend"))
+        return done == "running"
+
+    def _sweep_after(self, group: str) -> None:
+        """Its own session and no parent to die with: it outlives a test runner that is killed."""
+        # Closed when this process ends, however it ends.
+        sweeper = subprocess.Popen(
+            ("unshare", "--mount", "sh", "-ec", SWEEP), stdin=subprocess.PIPE,
+            start_new_session=True, env={**os.environ, "group": group,
+                                         "dir": str(self.directory / "groups")})
+
+        def sweep() -> None:
+            assert sweeper.stdin is not None
+            sweeper.stdin.close()
+            self.assertEqual(sweeper.wait(15), 0, f"control groups are left in {group}")
+
+        self.addCleanup(sweep)
 
     def child(self) -> int:
         """The machine's process 1 as it is known here."""
@@ -161,13 +212,27 @@ class ApplianceTestCase(LiveTestCase):
         """The same; it must succeed."""
         status, text = self.tries(script, within)
         if status:
-            raise AssertionError(f"{script}: status {status}\n{text}\n{self.init.output[-6000:]}")
+            raise AssertionError(f"{script}: status {status}\n{text}\n{self.journal()[-6000:]}")
         return text
 
-    def show(self) -> dict[str, Any]:
-        """What the manager knows of the service: pid, state, status, lives."""
-        found: dict[str, Any] = json.loads(self.does("systemctl show"))
-        return found
+    def show(self, name: str) -> str:
+        """What systemd knows of the service: MainPID, ActiveState, StatusText, NRestarts, ..."""
+        return self.does(f"systemctl show --value -p {name} {UNIT}").strip()
+
+    def pid(self) -> int:
+        """The service's process as the machine numbers it; 0 if it does not run."""
+        return int(self.show("MainPID"))
+
+    def journal(self) -> str:
+        """What the service has said, and systemd of it."""
+        return self.tries(f"journalctl --no-pager -o cat -u {UNIT}")[1]
+
+    def says(self, what: str, within: float = 10.0) -> None:
+        """Wait until the journal has it: lines take a moment to get there."""
+        end = time.monotonic() + within
+        while what not in (text := self.journal()):
+            self.assertLess(time.monotonic(), end, f"no {what!r} in the journal\n{text}")
+            time.sleep(0.05)
 
     def write(self, path: str, text: str) -> None:
         """A file on the machine."""
