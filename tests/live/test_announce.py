@@ -204,3 +204,15 @@ class AnnounceTests(LiveTestCase):
         helper.send_signal(signal.SIGTERM)
         wait_until("it has ended", lambda: helper.poll() is not None, 2.0)
         self.assertEqual((0, ""), (helper.returncode, self.command(0.1)))
+
+    def test_retire(self) -> None:
+        """SIGUSR1 has it withdraw at once, long before its lease is over, and end an ExaBGP of the
+        balancer's a second later."""
+        helper = self.begin("--orphan", lease=30.0)
+        self.announced(lease=30.0)
+        self.link.close()
+        helper.send_signal(signal.SIGUSR1)
+        self.assertEqual(WITHDRAW, self.command(0.3))
+        self.say("done")
+        self.assertEqual("", self.command(0.5))
+        self.assertEqual(SHUTDOWN, self.command())

@@ -30,6 +30,9 @@ RECONNECT: Final = (0.05, 0.5)
 """Seconds between attempts to reach the balancer: the first, and the most. A new one shall take
 over before the lease runs out."""
 
+RETIRE: Final = signal.SIGUSR1
+"""Says that the balancer is gone and none takes over soon: the service's unit sends it."""
+
 MAX_SLEEP: Final = 1.0
 """Seconds between two looks at the clock, whatever is waited for."""
 
@@ -65,6 +68,17 @@ class Shim:
         self._link: socket.socket | None = None
         self._out = b""
         self._retry, self._retry_at = RECONNECT[0], 0.0
+        self._signals = -1
+
+    def listen(self) -> None:
+        """Withdraw all and leave when `RETIRE` comes. A handler that does nothing has the signal's
+        number written to the pipe: it wakes the loop, which sleeps through others."""
+        self._signals, wakeup = os.pipe()
+        for end in (self._signals, wakeup):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(RETIRE, lambda number, frame: None)
+        self._selector.register(self._signals, selectors.EVENT_READ)
 
     def run(self) -> None:
         """Until ExaBGP closes a pipe, or says that it stops."""
@@ -75,7 +89,9 @@ class Shim:
             if self._link is None and now >= self._retry_at:
                 self._connect(now)
             for key, mask in self._selector.select(self._sleep(now)):
-                if key.fd != self._read:
+                if key.fd == self._signals:
+                    self._signalled()
+                elif key.fd != self._read:
                     self._serve_link(mask)
                 elif not self._hear():
                     return
@@ -88,6 +104,10 @@ class Shim:
         if self._link is None:
             due = min(due, self._retry_at)
         return min(max(due - now, 0.0), MAX_SLEEP)
+
+    def _signalled(self) -> None:
+        if RETIRE in os.read(self._signals, READ):
+            self._speaker.retire(time.monotonic())
 
     # -- ExaBGP
 
@@ -203,7 +223,9 @@ def main() -> None:
     what there is, or stops itself."""
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Shim(arguments()).run()
+    shim = Shim(arguments())
+    shim.listen()
+    shim.run()
 
 
 if __name__ == "__main__":

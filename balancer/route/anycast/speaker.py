@@ -58,6 +58,10 @@ RETRY_AFTER: Final = 1.0
 ORPHAN_AFTER: Final = 60.0
 """Seconds without a wish after which a spawned ExaBGP ends: nobody will stop it otherwise."""
 
+RETIRES_AFTER: Final = 1.0
+"""Seconds from the word that nobody takes over until ExaBGP ends: withdrawals are acknowledged in
+milliseconds, and ExaBGP and routers take their time to send and obey them."""
+
 MAX_NEIGHBORS: Final = 64
 """Neighbors whose states are kept: a site's upstreams and route servers are a handful."""
 
@@ -145,6 +149,14 @@ class Speaker:
     def quit(self, now: float) -> None:
         """End ExaBGP with the routes that it has; whoever takes over announces them anew."""
         self._quitting = True
+        self.tick(now)
+
+    def retire(self, now: float) -> None:
+        """Nobody renews the lease any more, nor takes over: withdraw all, and then end an ExaBGP
+        that is ours. A wish that comes all the same counts."""
+        self._lease_until = min(self._lease_until, now)
+        if self._orphan_at != float("inf"):
+            self._orphan_at = min(self._orphan_at, now + RETIRES_AFTER)
         self.tick(now)
 
     def tick(self, now: float) -> None:

@@ -42,6 +42,7 @@ from balancer.route.anycast.speaker import (
     ORPHAN_AFTER,
     QUIET,
     READING,
+    RETIRES_AFTER,
     RETRY_AFTER,
     TABLE,
     Speaker,
@@ -413,6 +414,33 @@ class LeavingTests(SynchronousTestCase):
             world.settle()
             world.at(QUIET + LEASE + ORPHAN_AFTER)
             self.assertEqual([SHUTDOWN] if orphan else [], world.asked)
+
+    def test_retire(self) -> None:
+        """When nobody takes over, all is withdrawn at once, and a second later an ExaBGP that the
+        balancer started ends; a wish that comes all the same keeps it."""
+        for orphan in (True, False):
+            for wished in (True, False):
+                world = World(orphan=orphan).started()
+                world.wish(routes((A, ONE)))
+                world.settle()
+                world.speaker.retire(world.now)
+                world.pump()
+                world.settle()
+                self.assertEqual(({}, True), (world.rib, world.report.settled))
+                if wished:
+                    world.wish(routes((A, ONE)), 2)
+                    world.settle()
+                world.at(world.now + RETIRES_AFTER)
+                self.assertEqual([SHUTDOWN] if orphan and not wished else [], world.asked)
+                self.assertEqual([(A, ONE)] if wished else [], list(world.rib))
+
+    def test_retire_late(self) -> None:
+        """Said after the lease ran out it changes nothing but the end of ExaBGP."""
+        world = World(orphan=True).started()
+        world.at(LEASE + 5)
+        world.speaker.retire(world.now)
+        world.at(world.now + RETIRES_AFTER)
+        self.assertEqual([SHUTDOWN], world.asked)
 
     def test_told(self) -> None:
         """When ExaBGP says that it stops nothing is said any more, in whatever phase."""
