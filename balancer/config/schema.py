@@ -95,6 +95,7 @@ class _Reading:
     problems: list[Problem]
     values: dict[str, Any] = Factory(dict)
     lines: dict[str, tuple[int, ...]] = Factory(dict)
+    written: dict[str, str] = Factory(dict)
     tried: set[str] = Factory(set)
     sound: bool = True
 
@@ -123,7 +124,9 @@ class _Reading:
         if self._misses_any(options.values()):
             return None
         settings = section.settings(**self.values)
-        parsed = Parsed(raw.kind, raw.name, settings, raw.line, self.lines, self.sound)
+        parsed = Parsed(
+            raw.kind, raw.name, settings, raw.line, self.lines, self.sound, self.written
+        )
         if self.sound:
             for option, index, text in section.check(settings):
                 self.complain(parsed.line_of(option, index), text, option)
@@ -166,6 +169,8 @@ class _Reading:
             return
         self.tried.add(first)
         self.lines[given.name] = tuple(line for line, _ in given.lines) or (given.line,)
+        if len(given.lines) == 1:
+            self.written[given.name] = given.lines[0][1]
         read = yield from self._reading_value(given, declared, options)
         if declared.keyed:
             self.values.setdefault(declared.attribute, {}).update((key, value) for value in read)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from balancer.config.ini import shown
 
@@ -37,6 +37,7 @@ class Parsed:
     A section with its settings. `option_lines` has, for each option that was given (`error-page
     503` for a keyed one), the line of each line of its value. When `sound` is False an option could
     not be read: it has its default, and lines that could not be read are left out of both.
+    `written` has the value of each that was given in one line, as it stands in the file.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Parsed:
     line: int
     option_lines: Mapping[str, tuple[int, ...]]
     sound: bool = True
+    written: Mapping[str, str] = field(factory=dict, eq=False)
 
     @property
     def title(self) -> str:

@@ -5,20 +5,26 @@ other. Pure. `lbctl plan` prints it and a reload carries it out, so that both sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
 from attrs import frozen
 
-from balancer.config.schema import Claim, options_of
+from balancer.config.schema import Claim, Declared, options_of
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
-from balancer.site.plan import BalancerPlan, InertPlan, Plan, PoolPlan
+from balancer.site.plan import BalancerPlan, InertPlan, Plan, PoolPlan, Written
 from balancer.site.values import ServerLine
 
 ONLY_AT_RESTART = frozenset(("workers", "state"))
 """Options of [site] that a reload refuses to change."""
+
+MOST_SHOWN: Final = 60
+"""Characters of a value that are shown."""
+
+Given: TypeAlias = tuple[Any, Written]
+"""Settings, and how they stand in the site file."""
 
 LINES_A_SLICE: Final = 500
 """Lines of `servers` compared in one slice: some 5 ms."""
@@ -26,14 +32,14 @@ LINES_A_SLICE: Final = 500
 
 @frozen
 class OptionChange:
-    """An option's value before and after, as values."""
+    """An option's value before and after, in the words of the site file."""
 
     option: str
-    old: Any
-    new: Any
+    old: str
+    new: str
 
     def __str__(self) -> str:
-        return f"{self.option} {_shown(self.old)} -> {_shown(self.new)}"
+        return f"{self.option} {_short(self.old)} -> {_short(self.new)}"
 
 
 @frozen
@@ -75,7 +81,7 @@ Change: TypeAlias = Added | Removed | Changed
 
 def changing(old: Plan, new: Plan) -> Slices[tuple[Change, ...]]:
     """All that a reload from `old` to `new` does, in the order of the site file."""
-    found: list[Change] = list(_options("site", old.site, new.site))
+    found: list[Change] = list(_site(old, new))
     for change in _pools(old, new):
         if change is None:
             yield
@@ -95,10 +101,14 @@ def refused(old: Plan, new: Plan) -> tuple[str, ...]:
     """The options of [site] that differ and can only change at a restart."""
     return tuple(
         change.option
-        for each in _options("site", old.site, new.site)
+        for each in _site(old, new)
         for change in each.options
         if change.option in ONLY_AT_RESTART
     )
+
+
+def _site(old: Plan, new: Plan) -> Iterator[Changed]:
+    return _options("site", (old.site, old.site_written), (new.site, new.site_written))
 
 
 def _pools(old: Plan, new: Plan) -> Iterator[Change | None]:
@@ -116,7 +126,8 @@ def _pools(old: Plan, new: Plan) -> Iterator[Change | None]:
 
 
 def _pool(old: PoolPlan, new: PoolPlan) -> Iterator[Change | None]:
-    yield from _options(f"pool {new.name}", old.settings, new.settings, without={"servers"})
+    given = (old.settings, old.written), (new.settings, new.written)
+    yield from _options(f"pool {new.name}", *given, without=frozenset(("servers",)))
     before = {line.name: line for line in old.settings.servers}
     after = {line.name: line for line in new.settings.servers}
     for name, line in before.items():
@@ -152,7 +163,9 @@ def _balancers(
         if key not in before:
             yield Added(f"{each.kind} {each.name}")
         else:
-            yield from _options(f"{each.kind} {each.name}", before[key].settings, each.settings)
+            was = before[key]
+            given = ((was.settings, was.written), (each.settings, each.written))
+            yield from _options(f"{each.kind} {each.name}", *given)
 
 
 def _listeners(old: Plan, new: Plan) -> Iterator[Change]:
@@ -167,36 +180,43 @@ def _where(claim: Claim) -> str:
 
 
 def _options(
-    what: str, old: Any, new: Any, without: frozenset[str] | set[str] = frozenset()
+    what: str, old: Given, new: Given, without: frozenset[str] = frozenset()
 ) -> Iterator[Changed]:
     """The options of two settings of one class that differ."""
+    (before, was_written), (after, is_written) = old, new
     found = tuple(
-        OptionChange(name, getattr(old, declared.attribute), getattr(new, declared.attribute))
-        for name, declared in options_of(type(new)).items()
+        OptionChange(
+            name,
+            was_written.get(name) or _shown(getattr(before, declared.attribute), declared),
+            is_written.get(name) or _shown(getattr(after, declared.attribute), declared),
+        )
+        for name, declared in options_of(type(after)).items()
         if name not in without
-        and getattr(old, declared.attribute) != getattr(new, declared.attribute)
+        and getattr(before, declared.attribute) != getattr(after, declared.attribute)
     )
     if found:
         yield Changed(what, found)
+
+
+def _shown(value: Any, declared: Declared) -> str:
+    """A value that does not stand in one line of the site file: of many lines, or the default."""
+    if isinstance(value, (tuple, Mapping)) and value and value != declared.value_of_default():
+        return f"({len(value)} line{'s' if len(value) > 1 else ''})"
+    if declared.default is not None:
+        return declared.default.replace("\n", ", ")
+    return "none" if declared.lines or declared.keyed else "off"
 
 
 def _fields(what: str, old: ServerLine, new: ServerLine) -> Iterator[Changed]:
     found = tuple(
-        OptionChange(
-            field.name.replace("_", "-"), getattr(old, field.name), getattr(new, field.name)
-        )
-        for field in attrs.fields(ServerLine)
-        if getattr(old, field.name) != getattr(new, field.name)
+        OptionChange(name.replace("_", "-"), str(getattr(old, name)), str(getattr(new, name)))
+        for name in attrs.fields_dict(ServerLine)
+        if getattr(old, name) != getattr(new, name)
     )
     if found:
         yield Changed(what, found)
 
 
-def _shown(value: Any) -> str:
-    """A value for the operator: short."""
-    if value is None:
-        return "off"
-    if isinstance(value, tuple):
-        return f"({len(value)} lines)" if len(value) > 1 else ", ".join(map(str, value)) or "none"
-    text = str(value) or "none"
-    return text if len(text) <= 60 else text[:57] + "..."
+def _short(text: str) -> str:
+    text = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN - 3]}..."
+    return f'"{text}"' if "->" in text else text

@@ -8,15 +8,18 @@ Pure: how a file becomes a `Plan` is `reading`'s, whether an address can be boun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from balancer.config.schema import Claim, Problem, Section
 from balancer.interfaces import IBalancerMaker, ICheck, ICheckMaker, IContext, PlannedServer
 from balancer.site.order import arranged
 from balancer.site.pool_section import POOL, PoolSection
 from balancer.site.sections import LATER, SITE, Nothing, SiteSettings
+
+Written: TypeAlias = Mapping[str, str]
+"""The options of a section that were given in one line, as they stand in the site file."""
 
 
 @frozen
@@ -26,6 +29,7 @@ class PoolPlan:
     name: str
     settings: PoolSection
     check: Callable[[IContext], ICheck] | None
+    written: Written = field(factory=dict, eq=False)
 
 
 @frozen
@@ -39,6 +43,7 @@ class BalancerPlan:
     pools: tuple[str, ...]
     claims: tuple[Claim, ...]
     needs: tuple[str, ...] = ()
+    written: Written = field(factory=dict, eq=False)
 
     @property
     def key(self) -> str:
@@ -53,6 +58,7 @@ class InertPlan:
     kind: str
     name: str
     settings: Any
+    written: Written = field(factory=dict, eq=False)
 
     @property
     def key(self) -> str:
@@ -71,6 +77,7 @@ class Plan:
     claims: tuple[Claim, ...]
     warnings: tuple[Problem, ...]
     inert: tuple[InertPlan, ...] = ()
+    site_written: Written = field(factory=dict, eq=False)
 
     def in_order(self) -> tuple[BalancerPlan, ...]:
         """The balancers, each after those that it names."""

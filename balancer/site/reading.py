@@ -61,10 +61,10 @@ def _problems(draft: Draft, checks: Checks) -> Iterator[Problem | None]:
 
 
 def _plan(draft: Draft, checks: Checks, warnings: tuple[Problem, ...]) -> Plan:
-    site = next(s.settings for s in draft.sections if s.kind == "site")
+    site = next(each for each in draft.sections if each.kind == "site")
     kinds = [each for each in draft.sections if each.kind not in ("site", "pool")]
     inert = tuple(
-        InertPlan(section.kind, section.name, section.settings)
+        InertPlan(section.kind, section.name, section.settings, section.written)
         for section in kinds
         if draft.declared[section.kind].inert
     )
@@ -75,9 +75,10 @@ def _plan(draft: Draft, checks: Checks, warnings: tuple[Problem, ...]) -> Plan:
     )
     return Plan(
         path=draft.path,
-        site=site,
+        site=site.settings,
+        site_written=site.written,
         pools=tuple(
-            PoolPlan(section.name, section.settings, checks[section.name])
+            PoolPlan(section.name, section.settings, checks[section.name], section.written)
             for section in draft.sections
             if section.kind == "pool"
         ),
@@ -92,4 +93,6 @@ def _balancer(draft: Draft, section: Parsed) -> BalancerPlan:
     claimed = tuple(draft.declared[section.kind].claims(section.settings))
     pools = tuple(dict.fromkeys(draft.pools_of(section)))
     needs = tuple(draft.needs(section))
-    return BalancerPlan(section.kind, section.name, section.settings, pools, claimed, needs)
+    return BalancerPlan(
+        section.kind, section.name, section.settings, pools, claimed, needs, section.written
+    )

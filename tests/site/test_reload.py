@@ -240,7 +240,7 @@ class ChangesTests(ReloadTestCase):
         self.assertEqual(
             self.told(text),
             [
-                "~ site: drain-timeout 10.0 -> 20.0",
+                "~ site: drain-timeout 10s -> 20s",
                 "+ pool new",
                 "- gate two",
                 "+ gate three",

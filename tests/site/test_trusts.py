@@ -93,7 +93,7 @@ class TrustTests(ReloadTestCase):
         self.assertEqual(self.servers(), before)
         self.assertEqual(self.names()["b"], "x.test")
         self.assertFalse(self.servers()["a"].address.trust.context.check_hostname)
-        self.assertIn("tls-verify True -> False", told[0])
+        self.assertIn("tls-verify yes -> no", told[0])
         self.assertEqual(told[1], "~ server web/b: sni b.test -> x.test")
 
     def test_with_and_without(self) -> None:
