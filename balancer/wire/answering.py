@@ -6,14 +6,15 @@ Knows when which way is the shorter. What is asked, and what is answered, is the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.logger import Logger
 
 from balancer.wire.batches import Batch, batch_for
 from balancer.wire.bound import DATAGRAMS_A_TURN, BoundSocket
-from balancer.wire.pktinfo import reply_from
+from balancer.wire.pktinfo import ANCILLARY_SIZE, ControlMessage, local_of, reply_from
 
 __all__ = ["Answer", "Answering", "AtHand"]
 
@@ -23,12 +24,16 @@ Answer = Callable[[bytes, str], bytes | None]
 AtHand = Callable[[bytes], bytes | None]
 """The answer to a datagram that is the same whoever asks, None: there is no such."""
 
-ALONE: Final = 2
-"""Datagrams read one by one in a turn before the others are read together. A second look that finds
-nothing costs a lone datagram less than another way would, whose code is in no cache then."""
+ALONE: Final = 3
+"""Datagrams read one by one in a turn before the others are read together. Looks that find nothing
+cost a lone datagram less than another way would, whose code is in no cache then; and so many cost
+less one by one."""
 
-CROWD: Final = 3
-"""So many together are a crowd, and the next are expected to be one."""
+CROWD: Final = 4
+"""So many in a turn are a crowd, and the next are expected to be one: from here on they cost less
+together."""
+
+_Whom = tuple[str, Any, tuple[ControlMessage, ...]]
 
 _log = Logger("balancer.wire")
 
@@ -37,28 +42,26 @@ class Answering:
     """Answers what comes to `port`, and counts there. An answer that raises is logged, and costs
     that datagram alone; one that closes the port is the last."""
 
-    __slots__ = ("_batch", "_crowded", "_port", "_room")
+    __slots__ = ("_batch", "_crowded", "_from", "_port", "_room", "_told")
 
     def __init__(self, port: BoundSocket) -> None:
         self._port = port
         self._batch: Batch | None = None
         self._room = 0
         self._crowded = False
+        self._told: list[ControlMessage] | None = None
+        self._from: tuple[ControlMessage, ...] = ()
 
     def turn(self, answer: Answer, at_hand: AtHand | None) -> None:
         """Answer what waits, but not for ever. In a crowd `at_hand` is asked first."""
-        port = self._port
-        if port.wildcard:
-            self._some(answer, DATAGRAMS_A_TURN)
-            return
-        most = DATAGRAMS_A_TURN
+        port, most = self._port, DATAGRAMS_A_TURN
         if not self._crowded:
             if not self._some(answer, ALONE):
                 return
             most -= ALONE
         if self._room != port.longest:
             self._room = port.longest
-            self._batch = batch_for(port.address.family, port.longest)
+            self._batch = batch_for(port.address.family, port.longest, port.wildcard)
         batch = self._batch
         if batch is None:
             self._some(answer, most)
@@ -69,33 +72,40 @@ class Answering:
             # What ICMP said of an earlier answer: the next turn reads on.
             port.failed(error)
             return
-        self._crowded = len(packets) >= CROWD
+        self._crowded = len(packets) + DATAGRAMS_A_TURN - most >= CROWD
         if packets:
             self._together(batch, packets, answer, at_hand or _nothing_at_hand)
 
     def _together(
         self, batch: Batch, packets: list[bytes], answer: Answer, at_hand: AtHand
     ) -> None:
-        port, answers, unanswered = self._port, list[bytes | None](), 0
+        port, answers = self._port, list[bytes | None]()
         append = answers.append
+        # Whoever was answered before the owner stops the port gets it, as one by one.
+        port.at_close = partial(self._leave, batch, answers)
         for packet in packets:
             try:
                 back = at_hand(packet)
                 if back is None:
                     back = answer(packet, batch.host(len(answers)))
-                    unanswered += back is None
             except Exception:  # noqa: BLE001  # the reactor's edge: the port must stay
                 self._raised()
-                back, unanswered = None, unanswered + 1
-            append(back)
+                back = None
             if port.closed:
+                port.received_total += 1
+                port.dropped_total += back is not None
                 break
-        received = len(answers)
-        # Once closed it has no number any more: the kernel takes nothing.
-        refused = batch.send(port.socket.fileno(), answers)
-        port.received_total += received
+            append(back)
+        else:
+            self._leave(batch, answers)
+        port.at_close = None
+
+    def _leave(self, batch: Batch, answers: Sequence[bytes | None]) -> None:
+        port = self._port
+        sent, refused = batch.send(port.socket.fileno(), answers)
+        port.received_total += len(answers)
+        port.sent_total += sent
         port.dropped_total += refused
-        port.sent_total += received - unanswered - refused
 
     def _some(self, answer: Answer, most: int) -> bool:
         """One by one, at most so many; whether there may be more."""
@@ -136,15 +146,18 @@ class Answering:
             port.sent_total += received - unsent
         return True
 
-    def _receive_asked(self, _longest: int) -> tuple[bytes, tuple[str, Any, bytes | None]]:
+    def _receive_asked(self, longest: int) -> tuple[bytes, _Whom]:
         """As `recvfrom`; but whom to answer is the host, its whole address, and from where."""
-        data, peer, local = self._port.receive()
-        return data, (peer[0], peer, local)
+        data, told, _flags, peer = self._port.socket.recvmsg(longest, ANCILLARY_SIZE)
+        if told != self._told:
+            # Most are asked at the address that the last one was: 1 us less of 11 for those.
+            self._told, local = told, local_of(told)
+            self._from = () if local is None else (reply_from(self._port.address.family, local),)
+        return data, (peer[0], peer, self._from)
 
-    def _send_asked(self, data: bytes, whom: tuple[str, Any, bytes | None]) -> None:
+    def _send_asked(self, data: bytes, whom: _Whom) -> None:
         """As `sendto` to such a one."""
-        _host, peer, local = whom
-        control = () if local is None else (reply_from(self._port.address.family, local),)
+        _host, peer, control = whom
         self._port.socket.sendmsg((data,), control, 0, peer)
 
     def _raised(self) -> None:

@@ -30,6 +30,7 @@ class BoundSocket:
     `local` is None, or on a wildcard bind an opaque, hashable token of the address that was asked:
     given back to `send`, the answer leaves from that address. Counters: `received_total`,
     `sent_total`, `dropped_total` (sends that would have blocked or that the kernel refused).
+    `at_close`, if there is one, is called when it is about to be closed, and can still send.
     """
 
     def __init__(self, sock: socket.socket, address: Address) -> None:
@@ -41,6 +42,7 @@ class BoundSocket:
         self.received_total = 0
         self.sent_total = 0
         self.dropped_total = 0
+        self.at_close: Callable[[], object] | None = None
         self._errors: Callable[[OSError], None] | None = None
 
     def errors(self, callback: Callable[[OSError], None]) -> None:
@@ -53,9 +55,12 @@ class BoundSocket:
             self._errors(error)
 
     def close(self) -> None:
-        """Send and receive nothing more; again is harmless."""
-        self.closed = True
-        self.socket.close()
+        """Send and receive nothing more, once `at_close` was called; again is harmless."""
+        if not self.closed:
+            self.closed = True
+            if self.at_close is not None:
+                self.at_close()
+            self.socket.close()
 
     def receive(self) -> tuple[bytes, Any, bytes | None]:
         """The next datagram, its peer and its local address. Raises `OSError`."""

@@ -185,5 +185,6 @@ class PktinfoTests(SynchronousTestCase):
             self.assertEqual(pktinfo.reply_from(socket.AF_INET6, local), (41, 50, local))
 
     def test_none(self) -> None:
-        """Other messages tell nothing."""
-        self.assertIsNone(pktinfo.local_of([(1, 2, b"other")]))
+        """Other messages tell nothing, nor does one that is cut."""
+        told = [(1, 2, b"other"), (0, 8, bytes(11)), (41, 50, bytes(19))]
+        self.assertIsNone(pktinfo.local_of(told))
