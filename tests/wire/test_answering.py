@@ -320,7 +320,7 @@ class TwoWaysTests(SynchronousTestCase):
             raise RuntimeError("bang")
         return {b"none": None, b"empty": b"", b"big": bytes(70_000)}.get(what, data)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60, deadline=None, database=None)
     @given(st.lists(st.tuples(
         st.integers(0, 3), st.sampled_from(("127.0.0.1", "127.0.0.2", "127.9.9.9", BROADCAST)),
         st.sampled_from(("usual", "usual", "own", "none", "empty", "big", "bang"))), max_size=90))
