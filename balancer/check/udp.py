@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from balancer.interfaces import CheckFailed, ICheck
 from balancer.wire.address import Address
-from balancer.wire.datagrams import ConnectedDatagrams
+from balancer.wire.connected import ConnectedDatagrams
 from balancer.wire.reactor import IWireReactor
 
 QUIET = 0.9

@@ -23,7 +23,7 @@ from balancer.dns import codes, names
 from balancer.interfaces import CheckFailed, ICheck, ICheckMaker, IContext
 from balancer.resolve.message import Answer, Question, Unanswered, read
 from balancer.wire.address import Address
-from balancer.wire.datagrams import ConnectedDatagrams
+from balancer.wire.connected import ConnectedDatagrams
 from balancer.wire.reactor import IWireReactor
 
 MAX_STRAY: Final = 16

@@ -21,7 +21,7 @@ from balancer.dns.notify import RESULTS, Notice, Request, read_answer, request
 from balancer.dns.values import Secondary
 from balancer.dns.zone import Zone
 from balancer.wire.address import literal
-from balancer.wire.datagrams import ConnectedDatagrams
+from balancer.wire.connected import ConnectedDatagrams
 from balancer.wire.interfaces import IWireReactor
 
 log = Logger()

@@ -22,7 +22,7 @@ from balancer.resolve.looking import Ask, Reply
 from balancer.resolve.message import MAX_MESSAGE, Question, Unanswered, read
 from balancer.wire.address import Address, literal
 from balancer.wire.connect import ConnectFailed, connect
-from balancer.wire.datagrams import ConnectedDatagrams
+from balancer.wire.connected import ConnectedDatagrams
 from balancer.wire.reactor import IWireReactor
 
 MAX_STRAY: Final = 16

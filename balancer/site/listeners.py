@@ -12,7 +12,8 @@ from attrs import define, field
 
 from balancer.config.schema import Claim
 from balancer.wire.address import literal
-from balancer.wire.datagrams import DatagramPort, bind_udp
+from balancer.wire.bind import bind_udp
+from balancer.wire.datagrams import DatagramPort
 from balancer.wire.listener import Listener, bind_tcp
 from balancer.wire.reactor import IWireReactor
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 # Python names some of them late or never: linux/in.h, linux/in6.h.
 _IP_PKTINFO = 8
@@ -18,6 +19,12 @@ _V6 = struct.Struct("@16si")
 
 #: Room for the control message of either family.
 ANCILLARY_SIZE = socket.CMSG_SPACE(_V4.size) + socket.CMSG_SPACE(_V6.size)
+
+#: Bytes of what `local_of` gives, by the family.
+LOCAL_SIZE: Final[Mapping[int, int]] = {socket.AF_INET: _V4.size, socket.AF_INET6: _V6.size}
+
+#: Where the numbers of 4 bytes are that it clears, if the address is not link-local.
+CLEARED: Final[Mapping[int, tuple[int, ...]]] = {socket.AF_INET: (0, 8), socket.AF_INET6: (16,)}
 
 ControlMessage = tuple[int, int, bytes]
 
@@ -32,11 +39,11 @@ def ask_for(family: int) -> tuple[int, int, int]:
 def local_of(ancillary: Iterable[ControlMessage]) -> bytes | None:
     """A token of the local address that the control messages tell, None if they do not."""
     for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO and len(data) >= _V4.size:
             _device, local, _header = _V4.unpack_from(data)
             # Device 0: the routing table decides, as it does for every other answer.
             return _V4.pack(0, local, bytes(4))
-        if level == socket.IPPROTO_IPV6 and kind == _IPV6_PKTINFO:
+        if level == socket.IPPROTO_IPV6 and kind == _IPV6_PKTINFO and len(data) >= _V6.size:
             local, device = _V6.unpack_from(data)
             # A link-local address means nothing without its device (RFC 4007).
             link_local = local[0] == 0xFE and local[1] & 0xC0 == 0x80

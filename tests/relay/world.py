@@ -314,7 +314,7 @@ class Site(Lent):
         return attempt
 
     def link(self, reactor: object, address: Address, received: Any, failed: Any) -> Any:
-        """In place of `wire.datagrams.ConnectedDatagrams`."""
+        """In place of `wire.connected.ConnectedDatagrams`."""
         if self.no_sockets:
             raise OSError(errno.EMFILE, "too many open files")
         made = FakeLink(address, received, failed)

@@ -21,7 +21,8 @@ from balancer.relay.flows import Flows, Places
 from balancer.relay.histogram import LIFE_SECONDS, Histogram
 from balancer.relay.limits import Limits, key_of
 from balancer.relay.seat import Seat
-from balancer.wire.datagrams import ConnectedDatagrams, DatagramPort
+from balancer.wire.connected import ConnectedDatagrams
+from balancer.wire.datagrams import DatagramPort
 
 FLOWS_A_TURN = 500
 """Flows ended in one turn: at 20 us each this keeps a turn under 50 ms."""

@@ -32,7 +32,8 @@ from balancer.relay.service import Families, Relay
 from balancer.relay.settings import UdpSettings
 from balancer.relay.udp.protocol import Crowd, Flow, Inlet, Terms
 from balancer.wire import room
-from balancer.wire.datagrams import ConnectedDatagrams, DatagramPort
+from balancer.wire.connected import ConnectedDatagrams
+from balancer.wire.datagrams import DatagramPort
 from balancer.wire.seldom import Seldom
 
 log = Logger()
