@@ -15,13 +15,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python import usage
 
 from balancer import plugins
 from balancer.config.schema import Problem
 from balancer.interfaces import NoPrivilege, PrepareError
-from balancer.site import notify
+from balancer.site import journal, notify
 from balancer.site.files import load
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
@@ -91,8 +91,10 @@ def _told(problem: Problem) -> str:
 
 
 def _leave(code: int, *lines: str) -> NoReturn:
+    grave = journal.is_read_by_journal(sys.stderr)
     for line in lines:
-        print(line.encode("utf-8", "replace").decode("utf-8"), file=sys.stderr)
+        text = line.encode("utf-8", "replace").decode("utf-8") + "\n"
+        sys.stderr.write(journal.lines(text, LogLevel.error) if grave else text)
     sys.stderr.flush()
     raise SystemExit(code)
 

@@ -119,6 +119,21 @@ class ServiceTests(ApplianceTestCase):
         self.assertIn("http:front", self.does(ask.format("one")))
         self.assertNotEqual(self.tries(ask.format("two"))[0], 0)
 
+    def test_journal(self) -> None:
+        """The journal has each line without a time of ours, as grave as it is: what keeps the
+        service from starting, and what went wrong since, can be asked for alone."""
+        self.site()
+        self.write("/etc/balancer/site.ini", SITE.replace("[http", "[htpt"))
+        self.does("! systemctl reload balancer.service && ! systemctl restart balancer.service")
+        self.says("did you mean 'http'?")
+        grave = self.does("journalctl --no-pager -o cat -p err -u balancer.service")
+        self.assertEqual(grave.count("did you mean 'http'?"), 2, grave)
+        self.assertIn("not reloaded", grave)
+        self.assertNotIn("went up", grave)
+        said = self.journal()
+        self.assertIn("\nweb/a went up: status 200\n", said)
+        self.assertNotRegex(said, "(?m)^<[0-9]>|^[0-9]{4}-")
+
     def test_killed(self) -> None:
         """A process that was killed is back in a few seconds, with what it knew of its servers."""
         self.site()
