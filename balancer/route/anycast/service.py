@@ -164,12 +164,12 @@ class Anycast(Service):
             log.info(
                 "anycast {name}: ExaBGP needs this in its configuration, and exabgp.api.ack=true "
                 "in its environment:\n{text}",
-                name=self._section, text=self._station.configuration(),
+                name=self._section, text=self._station.exabgp.configuration(),
             )
             if self.settings.bfd is not None:
                 log.info(
                     "anycast {name}: BIRD needs this in its configuration, for BFD:\n{text}",
-                    name=self._section, text=self._station.bfd_configuration(),
+                    name=self._section, text=self._station.detection.configuration(),
                 )
         self._look()
 
@@ -210,7 +210,7 @@ class Anycast(Service):
             if call.active():
                 call.cancel()
         keys = self._keys()
-        gone = self._within(STOP_WITHIN, lambda: station.clear_of(keys))
+        gone = self._within(STOP_WITHIN, lambda: station.wishes.clear_of(keys))
         gone.addCallback(lambda _: self._forget_vips())
         return gone.addCallback(lambda _: station.leave(self))
 
@@ -346,7 +346,7 @@ class Anycast(Service):
                 each
                 for each in vips.wanted
                 # Connections in progress need them until all of the site has drained.
-                if self._withdrawing is not None or station.may_have(str(each))
+                if self._withdrawing is not None or station.wishes.may_have(str(each))
             )
             vips.want(wanted)
         if self._announcer.state == PLACING and self._in_place(self.settings.prefixes):
@@ -385,7 +385,7 @@ class Anycast(Service):
         self._place()
         if self._withdrawing is None or self._settling or self._announcer.announced:
             return
-        if station.clear_of(self._keys()):
+        if station.wishes.clear_of(self._keys()):
             self._settling = True
             self._later("withdrawn", SETTLED_AFTER if self._was_up else 0.0, self._withdrawn)
 
@@ -418,7 +418,7 @@ class Anycast(Service):
             "sites": telling.sites(self._others),
             "vip_fault": "" if self._vips is None else self._vips.fault,
             "exabgp": station.status(),
-            "bird": station.bird_status(),
+            "bird": station.detection.status(),
             "neighbors": telling.neighbors(self.settings, station),
         }
 

@@ -59,7 +59,7 @@ def neighbors(settings: AnycastSettings, station: Station) -> Mapping[str, Any]:
             "as": line.asn,
             **_session(line.address, station),
             "routes": routes[line.address],
-            "bfd": station.bfd_of(line.address),
+            "bfd": station.detection.of(line.address),
         }
         for line in settings.neighbors
     }
@@ -67,16 +67,16 @@ def neighbors(settings: AnycastSettings, station: Station) -> Mapping[str, Any]:
 
 def _routes(settings: AnycastSettings, station: Station) -> dict[str, int]:
     counts = dict.fromkeys((line.address for line in settings.neighbors), 0)
-    announced = set(station.report.announced)
+    announced = set(station.wishes.report.announced)
     for key in settings.routes(UP):
         counts[key[0]] += key in announced
     return counts
 
 
 def _session(address: str, station: Station) -> Mapping[str, Any]:
-    session = station.sessions.get(address)
+    session = station.exabgp.sessions.get(address)
     if session is None:
-        last = "no route to it" if address in station.unreachable else ""
+        last = "no route to it" if address in station.exabgp.unreachable else ""
         return {"established": False, "state": "unknown", "last_error": last}
     return {
         "established": session.state == "up",
@@ -153,7 +153,8 @@ def exabgp(labels: Labels, settings: AnycastSettings, station: Station) -> Itera
                 for address, each in told.items()
             ),
         )
-    starts = 0 if station.program is None else station.program.starts
+    ours = station.exabgp.program
+    starts = 0 if ours is None else ours.starts
     yield Metric(
         "balancer_anycast_exabgp_starts",
         "How often ExaBGP was started.",

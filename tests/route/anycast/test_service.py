@@ -72,12 +72,9 @@ class Station:
     def open(self) -> None:
         """Nothing to open."""
 
-    def bfd_of(self, address: str) -> str:
+    def of(self, address: str) -> str:
         """No BFD."""
         return "off"
-
-    def bird_status(self) -> None:
-        """No BIRD."""
 
     def close_unused(self) -> None:
         """Remember it."""
@@ -123,6 +120,8 @@ class Station:
     def report(self) -> Any:
         """What it tells."""
         return self
+
+    wishes = exabgp = detection = report
 
     def status(self) -> Mapping[str, Any]:
         """Nothing of use."""

@@ -18,6 +18,7 @@ from balancer.config.schema import read
 from balancer.interfaces import PrepareError
 from balancer.route.anycast import protocol, reach
 from balancer.route.anycast.announcer import UP
+from balancer.route.anycast.exabgp import HELPER_WITHIN
 from balancer.route.anycast.frames import (
     Frame,
     Heard,
@@ -33,12 +34,7 @@ from balancer.route.anycast.frames import (
 from balancer.route.anycast.lines import Route
 from balancer.route.anycast.protocol import MAX_LINKS, Link
 from balancer.route.anycast.settings import SECTION, AnycastSettings
-from balancer.route.anycast.station import (
-    HELPER_WITHIN,
-    LOOK_EVERY,
-    ORPHAN_WITHIN,
-    Station,
-)
+from balancer.route.anycast.station import LOOK_EVERY, ORPHAN_WITHIN, Station
 from tests.lent import Lent
 
 SITE = """\
@@ -166,8 +162,8 @@ class StationTestCase(SynchronousTestCase):
         self.sockets: list[FakeSocket] = []
         self.files: dict[str, bytes] = {}
         self.station = Station(self.context, self.name, self.bind, self.write)  # type: ignore[arg-type]
-        if self.station.program is not None:
-            self.station.program.find = lambda: "/usr/sbin/exabgp"
+        if self.station.exabgp.program is not None:
+            self.station.exabgp.program.find = lambda: "/usr/sbin/exabgp"
         self.member = Member()
         self.station.open()
         self.station.join(self.member)
@@ -189,7 +185,7 @@ class StationTestCase(SynchronousTestCase):
         transport.link = link
         link.makeConnection(transport)
         if not transport.aborted:
-            own = self.station._token if token is None else token
+            own = self.station.exabgp.token if token is None else token
             link.dataReceived(encode(Hello(50, 40, own)))
         return link
 
@@ -201,7 +197,7 @@ class StationTestCase(SynchronousTestCase):
 
     def report(self, link: Link, *announced: Key, **changes: Any) -> None:
         """The helper says that all is as it shall be."""
-        report = Report(self.station.serial, True, False, announced)._replace(**changes)
+        report = Report(self.station.wishes.serial, True, False, announced)._replace(**changes)
         link.dataReceived(encode(report))
 
 
@@ -271,19 +267,19 @@ class StationTests(StationTestCase):
         """A route is gone when a helper acknowledges that; before, it may be there, also when the
         helper has gone meanwhile."""
         keys = {KEY: None}
-        self.assertTrue(self.station.clear_of(keys))
+        self.assertTrue(self.station.wishes.clear_of(keys))
         link = self.helper()
-        self.assertFalse(self.station.clear_of(keys))
+        self.assertFalse(self.station.wishes.clear_of(keys))
         self.report(link, KEY)
-        self.assertTrue(self.station.may_have(KEY[1]))
+        self.assertTrue(self.station.wishes.may_have(KEY[1]))
         self.member.on = False
         self.station.renew()
-        self.assertFalse(self.station.clear_of(keys))
+        self.assertFalse(self.station.wishes.clear_of(keys))
         link.connectionLost()
-        self.assertFalse(self.station.clear_of(keys))
+        self.assertFalse(self.station.wishes.clear_of(keys))
         self.report(self.helper())
-        self.assertTrue(self.station.clear_of(keys))
-        self.assertFalse(self.station.may_have(KEY[1]))
+        self.assertTrue(self.station.wishes.clear_of(keys))
+        self.assertFalse(self.station.wishes.may_have(KEY[1]))
 
     def test_orphan(self) -> None:
         """The helper of another balancer's ExaBGP is told to quit, and to announce nothing."""
@@ -292,7 +288,7 @@ class StationTests(StationTestCase):
         self.reactor.advance(5.0)
         self.report(orphan, KEY)
         self.assertEqual([], self.told(orphan))
-        self.assertFalse(self.station.may_have(KEY[1]))
+        self.assertFalse(self.station.wishes.may_have(KEY[1]))
 
     def test_second_helper(self) -> None:
         """The latest helper is the one; the one before is hung up on."""
@@ -401,7 +397,7 @@ class StationTests(StationTestCase):
 
     def test_unwritten(self) -> None:
         """A configuration that cannot be written is written later."""
-        spawned = self.station._spawned
+        spawned = self.station.exabgp._spawned
         assert spawned is not None
         good = spawned._write
         spawned._write = lambda path, data: fail(OSError(28, "No space left on device"))
@@ -414,7 +410,7 @@ class StationTests(StationTestCase):
     def test_changed_while_written(self) -> None:
         """What changes while the file is written is written after that, and ExaBGP starts with
         it."""
-        spawned = self.station._spawned
+        spawned = self.station.exabgp._spawned
         assert spawned is not None
         writing: list[tuple[bytes, Deferred[None]]] = []
 
@@ -434,7 +430,7 @@ class StationTests(StationTestCase):
 
     def test_ended_while_written(self) -> None:
         """What changes while the file is written comes into it also if ExaBGP ends meanwhile."""
-        spawned = self.station._spawned
+        spawned = self.station.exabgp._spawned
         assert spawned is not None
         self.reactor.advance(ORPHAN_WITHIN)
         writing: list[tuple[bytes, Deferred[None]]] = []
@@ -453,7 +449,7 @@ class StationTests(StationTestCase):
 
     def test_stopped_while_written(self) -> None:
         """A stop while the file is written starts nothing after it."""
-        spawned = self.station._spawned
+        spawned = self.station.exabgp._spawned
         assert spawned is not None
         writing: Deferred[None] = Deferred()
         spawned._write = lambda path, data: writing
@@ -468,11 +464,11 @@ class StationTests(StationTestCase):
         link = self.helper()
         link.dataReceived(encode(Neighbor("10.9.0.2", "up")))
         self.report(link, KEY)
-        self.assertEqual("up", self.station.sessions["10.9.0.2"].state)
+        self.assertEqual("up", self.station.exabgp.sessions["10.9.0.2"].state)
         self.station._ended()
         self.assertEqual(Neighbor("10.9.0.2", "down", "ExaBGP ended"),
-                         self.station.sessions["10.9.0.2"])
-        self.assertFalse(self.station.may_have(KEY[1]))
+                         self.station.exabgp.sessions["10.9.0.2"])
+        self.assertFalse(self.station.wishes.may_have(KEY[1]))
 
     def test_leaves(self) -> None:
         """When the last section leaves, ExaBGP is stopped and nothing is left to come."""
@@ -490,7 +486,7 @@ class StationTests(StationTestCase):
     def test_bfd(self) -> None:
         """BIRD gets the neighbors of sections that ask for BFD, and runs while there are any. It
         ends after ExaBGP, so that no router takes the end of BGP for an error."""
-        ours = self.station.bird
+        ours = self.station.detection.bird
         assert ours is not None
         asked: list[str] = []
 
@@ -500,8 +496,8 @@ class StationTests(StationTestCase):
         ours.ask, ours.find = ask, lambda: "/usr/sbin/bird"
         self.reactor.advance(ORPHAN_WITHIN)
         self.assertEqual((1, ["down"], None, "off"), (
-            self.reactor.spawned, asked, self.station.bird_status(),
-            self.station.bfd_of("10.9.0.2")))
+            self.reactor.spawned, asked, self.station.detection.status(),
+            self.station.detection.of("10.9.0.2")))
         self.helper()
         exabgp: Any = self.reactor.protocol
         self.station.leave(self.member)
@@ -514,18 +510,18 @@ class StationTests(StationTestCase):
         self.assertEqual(3, self.reactor.spawned)
         bird: Any = ours._running
         self.assertIn(b"neighbor 10.9.0.2;", self.files[ours.path])
-        status = self.station.bird_status()
+        status = self.station.detection.status()
         assert status is not None
         self.assertEqual(("BIRD does not answer", "unknown"),
-                         (status["fault"], self.station.bfd_of("10.9.0.2")))
+                         (status["fault"], self.station.detection.of("10.9.0.2")))
         ours.sessions, ours.answers = {"10.9.0.2": "up"}, True
-        self.assertEqual("up", self.station.bfd_of("10.9.0.2"))
+        self.assertEqual("up", self.station.detection.of("10.9.0.2"))
         ours.sessions, ours.known = {}, True
-        status = self.station.bird_status()
+        status = self.station.detection.status()
         assert status is not None
         self.assertIn("10.9.0.2", status["fault"])
-        assert self.station.program is not None
-        exabgp = self.station.program._running
+        assert self.station.exabgp.program is not None
+        exabgp = self.station.exabgp.program._running
         assert exabgp is not None
         self.reactor.signals = []
         left = self.station.leave(self.member)
@@ -579,11 +575,11 @@ class ExternalTests(StationTestCase):
         self.assertIn("# md5-password as in /etc/secret;", text)
         self.assertNotIn("c2VjcmV0", text)
         self.assertNotIn("--orphan", text)
-        self.assertIsNone(self.station.bird_status())
+        self.assertIsNone(self.station.detection.status())
         self.station.join(Member(f"{SITE.replace('web]', 'b]')}bfd = 3x50ms\n"))
-        shown = self.station.bird_status()
+        shown = self.station.detection.status()
         assert shown is not None
         self.assertIn("neighbor 10.9.0.2;", shown["configuration"])
         self.assertNotIn("router id", shown["configuration"])
-        self.assertEqual("unknown", self.station.bfd_of("10.9.0.2"))
+        self.assertEqual("unknown", self.station.detection.of("10.9.0.2"))
         self.assertEqual([Wish(1, 2.0, {KEY: Route(KEY[1])})], self.told(self.helper()))
