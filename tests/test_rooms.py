@@ -61,6 +61,8 @@ GLUE_MODULES = {
     "balancer.route.notices",
     "balancer.route.telling",
     "balancer.route.wanting",
+    "balancer.route.anycast.addresses",
+    "balancer.route.anycast.announcing",
     "balancer.route.anycast.asking",
     "balancer.route.anycast.beside",
     "balancer.route.anycast.detection",

@@ -1,7 +1,7 @@
 """
 What `[anycast NAME]` shows of itself: its part of the status, and its metrics.
 
-Reads announcer, settings and station, and changes none of them.
+Reads what it works with, and changes none of it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,36 @@ from typing import Any
 
 from balancer.interfaces import Metric, Sample
 from balancer.route.anycast.announcer import STATES, UP, Announcer
+from balancer.route.anycast.announcing import Announcing
 from balancer.route.anycast.lastsite import LastSite
 from balancer.route.anycast.settings import AnycastSettings
 from balancer.route.anycast.station import Station
 
 Labels = Mapping[str, str]
+
+
+def status(work: Announcing, now: float) -> Mapping[str, Any]:
+    """The section's part of the status, ready for JSON."""
+    return {
+        **state(work.announcer, now),
+        "for": round(now - work.since, 1),
+        "event": work.event,
+        **asked_for(work.settings),
+        "sites": sites(work.judge.others),
+        "vip_fault": work.addresses.fault,
+        "exabgp": work.station.status(),
+        "bird": work.station.detection.status(),
+        "neighbors": neighbors(work.settings, work.station),
+    }
+
+
+def metrics(work: Announcing, labels: Labels) -> list[Metric]:
+    """All of the section's, with those labels."""
+    return [
+        *announcing(labels, work.announcer),
+        *others(labels, work.judge.others),
+        *exabgp(labels, work.settings, work.station),
+    ]
 
 
 def state(announcer: Announcer, now: float) -> Mapping[str, Any]:

@@ -29,8 +29,9 @@ from balancer.pool.settings import PoolSettings, ServerSettings
 from balancer.route.anycast.frames import Key, Neighbor
 from balancer.route.anycast.lines import Route
 from balancer.route.anycast.maker import maker
-from balancer.route.anycast.service import ACKNOWLEDGED_WITHIN, SETTLED_AFTER, Anycast
+from balancer.route.anycast.service import Anycast
 from balancer.route.anycast.settings import SECTION, AnycastSettings
+from balancer.route.anycast.withdrawal import ACKNOWLEDGED_WITHIN, SETTLED_AFTER
 from balancer.wire.address import literal
 from tests.lent import Lent
 
@@ -357,7 +358,7 @@ class FollowTests(ServiceTestCase):
     def test_lapsed(self) -> None:
         """After the lease ran out it waits for hold-down again."""
         self.begin()
-        self.anycast.lapsed(self.reactor.seconds())
+        self.anycast.work.lapsed(self.reactor.seconds())
         self.station.renew()
         self.assertEqual(({}, "held"), (self.station.announced, self.state()))
         self.turn(2.1)
@@ -507,7 +508,7 @@ class LastSiteTests(ServiceTestCase):
         self.setUp()
         self.begin(self.text)
         self.go_down()
-        self.anycast.lapsed(self.reactor.seconds())
+        self.anycast.work.lapsed(self.reactor.seconds())
         self.station.renew()
         self.hear("down")
         self.turn(5.0)
@@ -564,7 +565,7 @@ class ReloadTests(ServiceTestCase):
         other = Station([])
         self.patch(self.anycast, "_stations", lambda context, name: other)
         self.anycast.prepare(settings_of(SITE + "exabgp = external\n")).commit()
-        self.assertEqual(([], [self.anycast]), (self.station.members, other.members))
+        self.assertEqual(([], [self.anycast.work]), (self.station.members, other.members))
         self.assertEqual([""], self.names)
 
     def test_abandoned(self) -> None:
@@ -590,7 +591,7 @@ class ReloadTests(ServiceTestCase):
             self.assertIn(f"password-file={path}", str(error))
         path.write_bytes(b"two words\r\n")
         self.anycast.prepare(settings_of(text)).commit()
-        self.assertEqual({"10.9.0.2": b"two words"}, self.anycast.passwords)
+        self.assertEqual({"10.9.0.2": b"two words"}, self.anycast.work.passwords)
 
 
 class LeaveTests(ServiceTestCase):
