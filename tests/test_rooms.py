@@ -22,7 +22,7 @@ BALANCER = Path(__file__).resolve().parent.parent / "balancer"
 PAGE = BALANCER.parent / "docs" / "architecture.md"
 
 # Glue does I/O; whatever is not named here is a core. A name with a dot is one module.
-GLUE_ROOMS = {"wire", "site", "admin", "check", "demo", "lbctl"}
+GLUE_ROOMS = {"interfaces", "wire", "site", "admin", "check", "demo", "lbctl"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
     "balancer.dns.check",
