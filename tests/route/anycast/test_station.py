@@ -11,11 +11,7 @@ from twisted.internet.error import ConnectError, ProcessDone
 from twisted.python.failure import Failure
 
 from balancer.route.anycast.exabgp import HELPER_WITHIN
-from balancer.route.anycast.frames import (
-    Heard,
-    Wish,
-    encode,
-)
+from balancer.route.anycast.frames import Heard, Wish, encode
 from balancer.route.anycast.lines import Route
 from balancer.route.anycast.protocol import Link
 from balancer.route.anycast.station import ORPHAN_WITHIN
