@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from balancer.kernel.nexthop import Hop
 from balancer.kernel.service import Netlink
 from balancer.pool.pool import Pool
 from balancer.pool.settings import PoolSettings
@@ -118,6 +119,12 @@ class UpkeepTests(SynchronousTestCase):
         self.upkeep.attempt(1.0)
         self.assertEqual([("192.0.2.0/24", 100)], list(self.machine.routes))
         self.assertEqual(["route 192.0.2.0/24", "del route 192.0.2.0/24"], self.machine.asked[-2:])
+        # What bears the old number from now on is somebody else's.
+        theirs = Hop(first_id("e") + 9, "10.1.0.9", 3, self.settings().protocol)
+        self.machine.objects[theirs.id] = theirs
+        self.upkeep.doubt()
+        self.upkeep.attempt(2.0)
+        self.assertIn(theirs.id, self.machine.objects)
 
     def test_removed(self) -> None:
         """A section that is no more leaves nothing; a kernel that refuses is told of in the log,

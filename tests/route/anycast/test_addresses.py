@@ -89,6 +89,15 @@ class AddressesTests(SynchronousTestCase):
         self.assertEqual(["address del 192.0.2.53/32 dev lo",
                           "address replace 192.0.2.53/32 dev dummy0"], self.batches[1:])
 
+    def test_leave_while_added(self) -> None:
+        """Who has left hears no more of what was being added then."""
+        self.addresses.use("lo")
+        self.addresses.want([ONE], lambda each: False)
+        gone = self.addresses.leave()
+        self.clock.pump([0.0, 0.0, 0.02])
+        self.successResultOf(gone)
+        self.assertEqual(([], "address del 192.0.2.53/32 dev lo"), (self.told, self.batches[-1]))
+
     def test_leave(self) -> None:
         """At the end they are removed, which is waited for, within bounds; nothing is told of
         it."""

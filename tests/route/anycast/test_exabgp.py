@@ -92,6 +92,14 @@ class ExabgpTests(StationTestCase):
         self.assertEqual(2, len(writing))
         self.assertIn(b"neighbor 10.9.0.4", writing[1][0])
 
+    def test_ended(self) -> None:
+        """When it ends its file is written again, whatever became of it."""
+        self.reactor.advance(ORPHAN_WITHIN)
+        before = dict(self.files)
+        self.files.clear()
+        self.station._ended()
+        self.assertEqual(before, self.files)
+
     def test_stopped_while_written(self) -> None:
         """A stop while the file is written starts nothing after it."""
         spawned = self.station.exabgp._spawned

@@ -159,8 +159,10 @@ class StationTests(StationTestCase):
         self.reactor.advance(HELPER_WITHIN)
         self.assertEqual(["KILL"], self.reactor.signals)
         self.assertIn("may run", self.station.fault())
-        self.helper()
+        link = self.helper()
         self.assertEqual("", self.station.fault())
+        link.connectionLost()
+        self.assertIn("not connected", self.station.fault())
 
     def test_leaves(self) -> None:
         """When the last section leaves, ExaBGP is stopped and nothing is left to come."""

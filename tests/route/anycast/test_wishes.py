@@ -145,6 +145,14 @@ class KnownTests(WishesTestCase):
         self.assertFalse(self.wishes.may_have(ONE[1]))
         self.assertTrue(self.wishes.clear_of([ONE]))
 
+    def test_told_alone(self) -> None:
+        """What the helper was just told may be announced before it says a word."""
+        self.wishes.came()
+        self.report()
+        self.wishes.renew(routes(ONE), LEASE, 0.0)
+        self.assertEqual((True, False),
+                         (self.wishes.may_have(ONE[1]), self.wishes.may_have(TWO[1])))
+
     def test_old_report(self) -> None:
         """A report of an earlier wish acknowledges nothing."""
         self.wishes.came()
@@ -175,6 +183,16 @@ class KnownTests(WishesTestCase):
         self.wishes.came()
         self.report()
         self.assertTrue(self.wishes.clear_of([ONE]))
+
+    def test_another_comes(self) -> None:
+        """The word of one helper is not that of the next: it may have what nobody knows of."""
+        self.wishes.came()
+        self.wishes.renew({}, LEASE, 0.0)
+        self.report()
+        self.assertTrue(self.wishes.acknowledged)
+        self.wishes.went()
+        self.wishes.came()
+        self.assertEqual((False, False), (self.wishes.acknowledged, self.wishes.clear_of([ONE])))
 
     def test_forgotten(self) -> None:
         """With ExaBGP's end its routes are gone, and its faults."""
