@@ -9,7 +9,6 @@ the site.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
@@ -25,7 +24,7 @@ from balancer.route.standing import stand
 from balancer.route.telling import Figures, Seen
 from balancer.route.wanting import Wish, nothing, used, wish
 
-log: Final = Logger()
+log = Logger()
 
 
 @frozen
