@@ -22,7 +22,7 @@ BALANCER = Path(__file__).resolve().parent.parent / "balancer"
 PAGE = BALANCER.parent / "docs" / "architecture.md"
 
 # Glue does I/O; whatever is not named here is a core. A name with a dot is one module.
-GLUE_ROOMS = {"wire", "site", "admin", "check", "demo", "lbctl"}
+GLUE_ROOMS = {"interfaces", "wire", "site", "admin", "check", "demo", "lbctl"}
 GLUE_FILES = {"protocol", "service", "tap", "plugins", "interfaces", "maker"}
 GLUE_MODULES = {
     "balancer.dns.check",
@@ -59,10 +59,18 @@ GLUE_MODULES = {
     "balancer.dns.telling",
     "balancer.route.installed",
     "balancer.route.notices",
+    "balancer.route.planning",
+    "balancer.route.sockets",
     "balancer.route.telling",
+    "balancer.route.upkeep",
     "balancer.route.wanting",
+    "balancer.route.anycast.addresses",
+    "balancer.route.anycast.announcing",
     "balancer.route.anycast.asking",
     "balancer.route.anycast.beside",
+    "balancer.route.anycast.detection",
+    "balancer.route.anycast.exabgp",
+    "balancer.route.anycast.helper",
     "balancer.route.anycast.program",
     "balancer.route.anycast.reach",
     "balancer.route.anycast.secrets",
@@ -70,6 +78,7 @@ GLUE_MODULES = {
     "balancer.route.anycast.spawned",
     "balancer.route.anycast.station",
     "balancer.route.anycast.telling",
+    "balancer.route.anycast.timers",
     "balancer.route.anycast.vips",
     "balancer.setup.certificate",
     "balancer.setup.command",

@@ -7,20 +7,18 @@ Glue: it asks the kernel on which links the servers are. Changes nothing.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import evolve, frozen
 
-from balancer.interfaces import PlannedServer
 from balancer.kernel.netlink import Failure
 from balancer.kernel.service import Refused
 from balancer.pool.server import Server
-from balancer.pool.settings import ServerSettings
-from balancer.route.ecmp import Desired, Present, Target, command, in_use, steps
-from balancer.route.installed import Installed, index_of, name_of
+from balancer.route.ecmp import Desired, Present, Target, in_use
+from balancer.route.installed import Installed, index_of
 from balancer.route.settings import MAX_HOPS, EcmpSettings
-from balancer.route.standing import Standing, gateway, is_link_local, stand, weighed
+from balancer.route.standing import Standing, is_link_local, stand, weighed
 
 _LINK_LOCAL: Final = Failure(errno.ENODEV, "a link-local address, which needs the option device")
 _TOO_MANY: Final = Failure(errno.E2BIG, f"over {MAX_HOPS} next hops")
@@ -75,36 +73,3 @@ def _device(installed: Installed, settings: EcmpSettings, address: str) -> int:
     if is_link_local(address):
         raise Refused(_LINK_LOCAL)
     return installed.device(address)
-
-
-def dry_run(
-    installed: Installed, settings: EcmpSettings, servers: Sequence[Server], former: int
-) -> Iterator[str]:
-    """The `ip` commands that lead from what the kernel has, under the protocol number `former`, to
-    what `settings` want of `servers`. Raises `Refused` and `Conflict`."""
-    own = (str(settings.prefix), settings.table)
-    present = installed.read(own, (former, settings.protocol))
-    found = wish(installed, settings, servers, False)
-    for step in steps(found.desired, present):
-        yield command(step, name_of)
-    for address, reason in found.unreachable.items():
-        yield f"# no next hop {address}: {reason}"
-
-
-def planned(lines: Sequence[PlannedServer], known: Sequence[Server]) -> list[Server]:
-    """Servers as a site file has them, with the verdicts that are known; others count as up."""
-    by_name = {server.name: server for server in known}
-    found = []
-    for line in lines:
-        settings = ServerSettings(line.name, weight=line.weight, backup=line.backup,
-                                  disabled=line.disabled)
-        server = Server.of(line.pool, settings, line, 0.0)
-        server.verdict = "up"
-        present = by_name.get(line.name)
-        if present is not None and (not gateway(server) or gateway(server) == gateway(present)):
-            server.address, server.verdict = present.address, present.verdict
-            server.ejected_until, server.reason = present.ejected_until, present.reason
-            if not line.disabled:
-                server.admin = present.admin
-        found.append(server)
-    return found

@@ -168,6 +168,7 @@ class LifeTests(EcmpTestCase):
         self.assertEqual([each.fileno() for each in self.machine.sockets], [-1, -1])
         self.begin()
         self.ecmp.prepare(self.world.settings(table=9)).abandon()
+        self.assertNotIn(-1, [each.fileno() for each in self.machine.sockets[2:]])
         self.world.down("a")
         self.assertEqual(self.world.hops(), "b c")
 

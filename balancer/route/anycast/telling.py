@@ -1,7 +1,7 @@
 """
 What `[anycast NAME]` shows of itself: its part of the status, and its metrics.
 
-Reads announcer, settings and station, and changes none of them.
+Reads what it works with, and changes none of it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,36 @@ from typing import Any
 
 from balancer.interfaces import Metric, Sample
 from balancer.route.anycast.announcer import STATES, UP, Announcer
+from balancer.route.anycast.announcing import Announcing
 from balancer.route.anycast.lastsite import LastSite
 from balancer.route.anycast.settings import AnycastSettings
 from balancer.route.anycast.station import Station
 
 Labels = Mapping[str, str]
+
+
+def status(work: Announcing, now: float) -> Mapping[str, Any]:
+    """The section's part of the status, ready for JSON."""
+    return {
+        **state(work.announcer, now),
+        "for": round(now - work.since, 1),
+        "event": work.event,
+        **asked_for(work.settings),
+        "sites": sites(work.judge.others),
+        "vip_fault": work.addresses.fault,
+        "exabgp": work.station.status(),
+        "bird": work.station.detection.status(),
+        "neighbors": neighbors(work.settings, work.station),
+    }
+
+
+def metrics(work: Announcing, labels: Labels) -> list[Metric]:
+    """All of the section's, with those labels."""
+    return [
+        *announcing(labels, work.announcer),
+        *others(labels, work.judge.others),
+        *exabgp(labels, work.settings, work.station),
+    ]
 
 
 def state(announcer: Announcer, now: float) -> Mapping[str, Any]:
@@ -59,7 +84,7 @@ def neighbors(settings: AnycastSettings, station: Station) -> Mapping[str, Any]:
             "as": line.asn,
             **_session(line.address, station),
             "routes": routes[line.address],
-            "bfd": station.bfd_of(line.address),
+            "bfd": station.detection.of(line.address),
         }
         for line in settings.neighbors
     }
@@ -67,16 +92,16 @@ def neighbors(settings: AnycastSettings, station: Station) -> Mapping[str, Any]:
 
 def _routes(settings: AnycastSettings, station: Station) -> dict[str, int]:
     counts = dict.fromkeys((line.address for line in settings.neighbors), 0)
-    announced = set(station.report.announced)
+    announced = set(station.wishes.report.announced)
     for key in settings.routes(UP):
         counts[key[0]] += key in announced
     return counts
 
 
 def _session(address: str, station: Station) -> Mapping[str, Any]:
-    session = station.sessions.get(address)
+    session = station.exabgp.sessions.get(address)
     if session is None:
-        last = "no route to it" if address in station.unreachable else ""
+        last = "no route to it" if address in station.exabgp.unreachable else ""
         return {"established": False, "state": "unknown", "last_error": last}
     return {
         "established": session.state == "up",
@@ -153,7 +178,8 @@ def exabgp(labels: Labels, settings: AnycastSettings, station: Station) -> Itera
                 for address, each in told.items()
             ),
         )
-    starts = 0 if station.program is None else station.program.starts
+    ours = station.exabgp.program
+    starts = 0 if ours is None else ours.starts
     yield Metric(
         "balancer_anycast_exabgp_starts",
         "How often ExaBGP was started.",
