@@ -7,7 +7,7 @@ Third parties write against this module alone: a kind is an `IBalancerMaker`, a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # Every `twistd` command imports this module by way of the plugins: it stays light.
     from twisted.internet.defer import Deferred
 
-    from balancer.config.schema import Section
+    from balancer.config.schema import Finding, Section
     from balancer.pool.events import Event
     from balancer.pool.pool import Pool
     from balancer.wire.address import Address
@@ -226,6 +226,15 @@ class PrepareError(Exception):
     """A balancer cannot take on its settings: where, what was expected, what came, what to do."""
 
 
+class BadFiles(PrepareError):
+    """Files that a section names cannot be used. `findings` says of each at which line of which
+    option it is named, what was expected, what came and what to do; `title` is the section's."""
+
+    def __init__(self, title: str, findings: Sequence[Finding]) -> None:
+        super().__init__("\n".join(f"[{title}] {option}: {text}" for option, _, text in findings))
+        self.findings = tuple(findings)
+
+
 class NoPrivilege(PrepareError):
     """... because the process may not do what they need. `twistd lb` exits with 2 then."""
 
@@ -242,6 +251,40 @@ class IBalancerMaker(IPlugin):
 
     def make(name: str, context: IContext) -> IBalancer:
         """An inert balancer named `name`."""
+
+
+class ISections(Interface):
+    """What a site file says besides the sections of one's own kind."""
+
+    geo: str | None = Attribute("The path of the database of places, if the site file names one.")
+
+    def sections(kind: str) -> Mapping[str, Any]:
+        """The settings of the inert sections of that kind by their names, in the order of the site
+        file."""
+
+
+@frozen
+class Flaw:
+    """What is wrong with a file: the section's key (`dns:example.test`, `site:`), the option and
+    the line of its value that name the file, and the fault in words. `doubt`: a start would use the
+    file all the same."""
+
+    key: str
+    option: str
+    index: int
+    text: str
+    doubt: bool = False
+
+
+class IReadsFiles(IBalancerMaker):
+    """A maker whose sections name files, and that can tell what a start would say of them."""
+
+    def reading(sections: Mapping[str, Any], around: ISections) -> Iterator[Flaw | None]:
+        """
+        Read all files that these sections (the kind's settings by name) name, by the code that
+        `prepare` reads them with, and say all that is wrong with them; None after each few
+        milliseconds of work. Nothing is made, bound, asked or kept; no balancer is there.
+        """
 
 
 class ICheck(Interface):
@@ -269,14 +312,13 @@ class ICheckMaker(IPlugin):
         The result makes the check; nothing is opened before it is called."""
 
 
-class IContext(Interface):
+class IContext(ISections):
     """
     What the site lends to balancers and checks. While a plan is being prepared, all that is told of
     the site file is that plan's; otherwise it is that of the plan in force.
     """
 
     site_name: str = Attribute("The site's name; the host's unless the site file gives one.")
-    geo: str | None = Attribute("The path of the database of places, if the site file names one.")
     reactor: IWireReactor = Attribute("The reactor.")
     wheel: Wheel = Attribute("The deadline wheel: one tick for all of the site.")
     state: str = Attribute(
@@ -286,10 +328,6 @@ class IContext(Interface):
 
     def pool(name: str) -> Pool:
         """The pool of that name; the site file was checked, so it exists."""
-
-    def sections(kind: str) -> Mapping[str, Any]:
-        """The settings of the inert sections of that kind by their names, in the order of the site
-        file."""
 
     def balancer(key: str) -> IBalancer:
         """The balancer of that key, `http:web`; KeyError if there is none. All are made before any

@@ -31,7 +31,7 @@ from balancer.route.anycast.asking import Asking
 from balancer.route.anycast.frames import Key
 from balancer.route.anycast.lastsite import LastSite, Said, understand
 from balancer.route.anycast.lines import Route
-from balancer.route.anycast.secrets import password
+from balancer.route.anycast.secrets import passwords
 from balancer.route.anycast.settings import AnycastSettings
 from balancer.route.anycast.station import Station, station_of
 from balancer.route.anycast.vips import Run, Vips, ip_batch
@@ -118,15 +118,11 @@ class Anycast(Service):
                 except KeyError:
                     msg = f"{title} when: expected a balancer or a pool, got {each.key!r}"
                     raise PrepareError(msg) from None
-        passwords = {
-            line.address: password(title, line.password_file)
-            for line in settings.neighbors
-            if line.password_file
-        }
+        found = passwords(self._section, settings)
         external = settings.exabgp == "external"
         station = self._stations(self._context, self._section if external else "")
         station.open()
-        return Prepared(self, settings, passwords, station)
+        return Prepared(self, settings, found, station)
 
     def take(self, prepared: Prepared) -> None:
         """Put prepared settings in force; for `Prepared.commit` alone."""
