@@ -198,9 +198,9 @@ class InstallTests(ApplianceTestCase):
         self.does("chgrp adm /etc/balancer/page.html && chmod 640 /etc/balancer/page.html")
         newer = self.version("9.0")
         said = self.does(f"dpkg -i {newer}")
-        self.assertIn("/etc/balancer/site.ini:15: [http front] error-page 502: "
+        self.assertIn("/etc/balancer/site.ini:16: [http front] error-page 502: "
                       "/etc/balancer/page.html: cannot be read: permission denied", said)
-        self.assertNotIn("site.ini:14", said)
+        self.assertNotIn("site.ini:15", said)
         self.assertIn("the process of version 0.1.0 goes on", said)
         self.assertEqual(self.pid(), pid)
         self.does("adduser balancer adm")
