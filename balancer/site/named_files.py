@@ -78,7 +78,7 @@ def _flaws(draft: Draft) -> Iterator[Flaw | None]:
         if kind == "pool":
             yield from _of_pools(found)
         elif maker is not None and IReadsFiles.providedBy(maker):
-            yield from _of_kind(kind, maker, found, around)
+            yield from _of_kind(draft, maker, found, around)
 
 
 def _of_pools(pools: Mapping[str, Any]) -> Iterator[Flaw | None]:
@@ -91,10 +91,14 @@ def _of_pools(pools: Mapping[str, Any]) -> Iterator[Flaw | None]:
 
 
 def _of_kind(
-    kind: str, maker: Any, sections: Mapping[str, Any], around: Around
+    draft: Draft, maker: IReadsFiles, sections: Mapping[str, Any], around: Around
 ) -> Iterator[Flaw | None]:
     try:
-        yield from maker.reading(sections, around)
+        for flaw in maker.reading(sections, around):
+            if flaw is not None and flaw.key not in draft.by_key:
+                msg = f"expected the key of a section, got {flaw.key!r}"
+                raise LookupError(msg)
+            yield flaw
     except Exception as error:  # noqa: BLE001 - a third party's, or a library that is not there
         text = f"cannot read its files: {type(error).__name__}: {error}"
-        yield Flaw(f"{kind}:{next(iter(sections))}", "", 0, text)
+        yield Flaw(f"{maker.kind}:{next(iter(sections))}", "", 0, text)

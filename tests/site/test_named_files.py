@@ -296,6 +296,7 @@ class NoteMaker:
     kind: str = "note"
     section: Section = NOTE
     breaks: bool = False
+    of: str = "note"
 
     def make(self, name: str, context: Any) -> Any:
         """Never."""
@@ -307,7 +308,7 @@ class NoteMaker:
             if self.breaks:
                 raise LookupError(name)
             yield None
-            yield Flaw(f"note:{name}", "note", 0, f"{settings.note}: expected another")
+            yield Flaw(f"{self.of}:{name}", "note", 0, f"{settings.note}: expected another")
 
 
 @frozen
@@ -320,6 +321,7 @@ class OtherMaker:
 
 breaking = NoteMaker(breaks=True)
 note = NoteMaker()
+astray = NoteMaker(of="nothing")
 other = OtherMaker()
 
 
@@ -356,3 +358,5 @@ class SeamTests(NamedFilesTestCase):
         said = self.said(known=self.known("breaking"))
         self.assertEqual(len(said), 2)
         self.assertEqual(said[1], "44: [note a]: cannot read its files: LookupError: a (error)")
+        said = self.said(known=self.known("astray"))
+        self.assertIn("44: [note a]: cannot read its files: LookupError: expected the key", said[1])
