@@ -90,9 +90,6 @@ class Options(usage.Options):
     def _check(self, path: str) -> NoReturn:
         """Tell all that is wrong, and leave. Raises OSError."""
         with_files = bool(self["files"])
-        if with_files:
-            # A zone of a million names takes less than half the time.
-            gc.set_threshold(*COLLECT_AT)
         drafted = check(path, self.made, named=with_files)
         _tell(*map(_told, drafted.problems))
         if not drafted.ok:
