@@ -7,7 +7,7 @@ whose module does not import is listed with the reason and harms nobody but its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pkgutil import walk_packages
@@ -21,7 +21,16 @@ from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 import balancer
-from balancer.interfaces import IBalancer, IBalancerMaker, ICheck, ICheckMaker, IContext
+from balancer.interfaces import (
+    Flaw,
+    IBalancer,
+    IBalancerMaker,
+    ICheck,
+    ICheckMaker,
+    IContext,
+    IReadsFiles,
+    ISections,
+)
 
 if TYPE_CHECKING:
     from balancer.config.schema import Section
@@ -53,10 +62,11 @@ class _Lazy:
         return self._loaded
 
 
-@implementer(IPlugin, IBalancerMaker)
+@implementer(IPlugin, IReadsFiles)
 @define(eq=False)
 class LazyBalancerMaker(_Lazy):
-    """Stands in a `twisted/plugins` file for the maker of `kind` that lies at `where`."""
+    """Stands in a `twisted/plugins` file for the maker of `kind` that lies at `where`, which need
+    not be one that `IReadsFiles`."""
 
     kind: str = field(kw_only=True)
 
@@ -68,6 +78,11 @@ class LazyBalancerMaker(_Lazy):
     def make(self, name: str, context: IContext) -> IBalancer:
         balancer: IBalancer = self.load().make(name, context)
         return balancer
+
+    def reading(self, sections: Mapping[str, Any], around: ISections) -> Iterator[Flaw | None]:
+        maker = self.load()
+        if IReadsFiles.providedBy(maker):
+            yield from maker.reading(sections, around)
 
 
 @implementer(IPlugin, ICheckMaker)

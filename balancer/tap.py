@@ -21,8 +21,8 @@ from twisted.python import usage
 from balancer import plugins
 from balancer.config.schema import Problem
 from balancer.interfaces import NoPrivilege, PrepareError
-from balancer.site import journal, notify
-from balancer.site.files import load
+from balancer.site import journal, named_files, notify
+from balancer.site.files import check, load
 from balancer.site.plan import BadSite, Makers, Plan
 from balancer.site.service import SiteService
 from balancer.wire import reactor as wire_reactor
@@ -48,11 +48,12 @@ def makers() -> Makers:
 class Options(usage.Options):
     """The command line of `twistd lb`."""
 
-    synopsis = "[--config FILE] [--check]"
+    synopsis = "[--config FILE] [--check [--files]]"
     longdesc = "Balances load as a site file says. docs/reference.md has every option of the file."
 
     optFlags: ClassVar = [
         ["check", None, "Report every error of the site file and exit, 1 if any; start nothing."],
+        ["files", None, "With --check: also read all files that it names, as a start would."],
     ]
     optParameters: ClassVar = [
         ["config", "c", "conf/site.ini", "The site file."],
@@ -71,8 +72,12 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the site file: here, so that the pid file of a running twistd does not matter."""
         path = self["config"]
+        if self["files"] and not self["check"]:
+            raise usage.UsageError("expected --check beside --files, got --files alone")
         self.made = makers()
         try:
+            if self["check"]:
+                self._check(path)
             self.plan = load(path, self.made)
         except BadSite as bad:
             _leave(EXIT_BAD_SITE, *map(_told, bad.problems))
@@ -81,22 +86,43 @@ class Options(usage.Options):
             _leave(EXIT_BAD_SITE, f"{path}: expected a site file that can be read: {reason}")
         for warning in self.plan.warnings:
             print(_told(warning), file=sys.stderr)
-        if self["check"]:
-            print(f"{path}: ok")
-            raise SystemExit(0)
+
+    def _check(self, path: str) -> NoReturn:
+        """Tell all that is wrong, and leave. Raises OSError."""
+        with_files = bool(self["files"])
+        drafted = check(path, self.made, named=with_files)
+        _tell(*map(_told, drafted.problems))
+        if not drafted.ok:
+            raise SystemExit(EXIT_BAD_SITE)
+        print(f"{path}: ok")
+        named = named_files.paths(drafted.draft)
+        if named:
+            print(f"{path}: {_of_named(len(named), were_read=with_files)}")
+        raise SystemExit(0)
 
 
 def _told(problem: Problem) -> str:
     return f"{problem} (warning)" if problem.severity == "warning" else str(problem)
 
 
+def _of_named(count: int, *, were_read: bool) -> str:
+    files = "the file that it names" if count == 1 else f"the {count} files that it names"
+    if were_read:
+        return f"{files} can be read and used"
+    return f"{files} {'was' if count == 1 else 'were'} not read; --check --files does so"
+
+
 def _leave(code: int, *lines: str) -> NoReturn:
+    _tell(*lines)
+    raise SystemExit(code)
+
+
+def _tell(*lines: str) -> None:
     grave = journal.is_read_by_journal(sys.stderr)
     for line in lines:
         text = line.encode("utf-8", "replace").decode("utf-8") + "\n"
         sys.stderr.write(journal.lines(text, LogLevel.error) if grave else text)
     sys.stderr.flush()
-    raise SystemExit(code)
 
 
 def makeService(options: Options) -> SiteService:

@@ -112,7 +112,7 @@ class PageTests(SynchronousTestCase):
         """balancer(7) has the options of `twistd lb`."""
         flags = [str(each[0]) for each in Options.optFlags]
         flags += [str(each[0]) for each in Options.optParameters]
-        self.assertEqual({"config", "check"}, set(flags))
+        self.assertEqual({"config", "check", "files"}, set(flags))
         self.assert_named("balancer.7", [f"--{each}" for each in (*flags, "version")])
 
     def test_site_file(self) -> None:

@@ -132,6 +132,17 @@ class Claim:
     index: int = 0
 
 
+@frozen
+class NamedFile:
+    """A section names a file, or a directory of files, that a start reads: in the line `index` of
+    the option's value. What is only written (a log), or looked for without being missed, is none.
+    """
+
+    path: str
+    option: str
+    index: int = 0
+
+
 Finding: TypeAlias = tuple[str, int, str]
 """Option, line of its value, and what is wrong: how a section's `check` reports."""
 
@@ -143,8 +154,9 @@ def _nothing(settings: Any) -> Iterable[Any]:
 @frozen
 class Section:
     """
-    A kind of section, declared. `references`, `claims` and `check` are given the settings and must
-    not raise; `check` is asked only when every option of the section could be read. With `later`
+    A kind of section, declared. `references`, `claims`, `files` and `check` are given the settings
+    and must not raise; `files` only says where files are named, see `IReadsFiles` for who reads
+    them; `check` is asked only when every option of the section could be read. With `later`
     the whole kind is in the contract but not built. `together` is given the settings of all sound
     sections of the kind by name, and says what they must be to each other, with None after each few
     milliseconds of work; a finding without an option is about the section's title. `unusable` is
@@ -158,6 +170,7 @@ class Section:
     named: bool = True
     references: Callable[[Any], Iterable[Reference]] = _nothing
     claims: Callable[[Any], Iterable[Claim]] = _nothing
+    files: Callable[[Any], Iterable[NamedFile]] = _nothing
     check: Callable[[Any], Iterable[Finding]] = _nothing
     together: Callable[[Mapping[str, Any]], Iterable[tuple[str, Finding] | None]] = _nothing
     later: bool = False

@@ -26,7 +26,8 @@ lines. A comment begins with `#` and stands on a line of its own. A section, and
 section, may stand once. Durations are written `500ms`, `2s`, `5m`, `1h` or `1d`; sizes `512`,
 `16k`, `1m` or `1g`, in powers of 1024. Relative paths count from the directory in which the
 balancer starts.""",
-    "`twistd lb --config FILE --check` tells every problem of a file and starts nothing.",
+    "`twistd lb --config FILE --check` tells every problem of a file and starts nothing; with "
+    "`--files`, also those of the files that it names.",
 )
 """What holds for all sections, in paragraphs."""
 

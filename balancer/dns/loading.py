@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from io import BytesIO
 from typing import BinaryIO, Final
@@ -15,10 +15,13 @@ from attrs import define, field, frozen
 
 from balancer.config.slices import Slices
 from balancer.dns import codes
+from balancer.dns.names import from_text
 from balancer.dns.serials import DIGEST_SIZE, Written
+from balancer.dns.settings import DnsSettings
 from balancer.dns.tree import RRset, Tree, find_type, planted
+from balancer.dns.zone import apex
 from balancer.dns.zonefile import MAX_BYTES, Loaded, Master, reading
-from balancer.interfaces import PrepareError
+from balancer.interfaces import BadFiles
 from balancer.wire.regular import open_regular
 from balancer.wire.stamps import Stamps, stamps
 
@@ -58,7 +61,7 @@ class Loader:
 
     def loading(self, path: str | None, apex: tuple[RRset, ...]) -> Slices[tuple[Tree, bool]]:
         """
-        The tree, and whether it is another one than at the last call. Raises `PrepareError` with
+        The tree, and whether it is another one than at the last call. Raises `BadFiles` with
         every problem of the file; what was loaded before stays.
         """
         made_of = (path, apex)
@@ -72,8 +75,7 @@ class Loader:
         else:
             loaded = yield from self._reading(path, apex, opened)
         if loaded.tree is None:
-            problems = "\n".join(f"[dns {self.section}] zone: {each}" for each in loaded.problems)
-            raise PrepareError(problems)
+            raise self._bad(loaded.problems)
         self.written = yield from _written(loaded.tree, apex, (each.text for each in opened))
         self._made_of, self._loaded = made_of, loaded
         before = {each.name: each.stamps for each in reversed(opened)}
@@ -94,17 +96,27 @@ class Loader:
         try:
             file = yield from _opening(path)
         except OSError as error:
-            msg = f"[dns {self.section}] zone: expected a file that can be read, got {path}: " + (
-                error.strerror or str(error)
-            )
-            raise PrepareError(msg) from error
+            reason = error.strerror or str(error)
+            text = f"expected a file that can be read, got {path}: {reason}"
+            raise self._bad([text]) from error
         opened.append(file)
         return (yield from reading(file.text, Master(path, self.origin, open_file, apex)))
+
+    def _bad(self, problems: Sequence[str]) -> BadFiles:
+        return BadFiles(f"dns {self.section}", [("zone", 0, each) for each in problems])
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is doubtful in the file that is loaded."""
         return () if self._loaded is None else self._loaded.warnings
+
+
+def apex_of(settings: DnsSettings, key: bytes) -> tuple[RRset, ...]:
+    """SOA and NS for the zone `key` if its file has none. Negative answers are kept no longer than
+    others: they follow pools too."""
+    servers = [from_text(each) for each in settings.ns] or [from_text("ns1", key)]
+    contact = from_text(settings.contact) if settings.contact else from_text("hostmaster", key)
+    return apex(key, servers, contact, 1, settings.ttl)
 
 
 def forgetting(tree: Tree) -> Slices[None]:

@@ -5,7 +5,8 @@ one is made.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.plugin import IPlugin
@@ -14,13 +15,13 @@ from zope.interface import implementer
 from balancer.config.schema import Section
 from balancer.dns.geo.settings import PLACE
 from balancer.dns.settings import DNS
-from balancer.interfaces import IBalancerMaker
+from balancer.interfaces import IBalancerMaker, IReadsFiles
 
 if TYPE_CHECKING:
-    from balancer.interfaces import IBalancer, IContext
+    from balancer.interfaces import Flaw, IBalancer, IContext, ISections
 
 
-@implementer(IPlugin, IBalancerMaker)
+@implementer(IPlugin, IReadsFiles)
 @frozen
 class DnsMaker:
     """Makes the balancers of `[dns ZONE]` sections."""
@@ -33,6 +34,12 @@ class DnsMaker:
         from balancer.dns.service import DnsBalancer
 
         return DnsBalancer(name, context)
+
+    def reading(self, sections: Mapping[str, Any], around: ISections) -> Iterator[Flaw | None]:
+        """See `IReadsFiles`: zones, keys, secrets of cookies, and the database of places."""
+        from balancer.dns.files import reading
+
+        return reading(sections, around)
 
 
 @implementer(IPlugin, IBalancerMaker)

@@ -145,7 +145,7 @@ class Naming:
         for at, (key, name) in enumerate(names.items()):
             if at % NAMES_A_SLICE == 0:
                 yield
-            problems = list(clashes(tree, key, name))
+            problems = list(clashes(tree, key, name.types))
             if not problems:
                 found[key] = name
             for problem in problems:

@@ -68,6 +68,11 @@ class Places:
         return next((each for each in self._rankings[ranking] if each in self._there), self._else)
 
 
+def types_of(line: AnswerLine) -> frozenset[int]:
+    """The types of records that a name of `answers` has."""
+    return ADDRESS_TYPES | {HTTPS} if line.https else ADDRESS_TYPES
+
+
 class PoolName:
     """
     One name that follows a pool. `own` is the server whose name it is, or '' (`[subdomains]`).
@@ -89,7 +94,7 @@ class PoolName:
         self.own = own
         self.by_client = line.policy == "geo"
         self.for_all = not self.by_client
-        self.types = ADDRESS_TYPES | {HTTPS} if line.https else ADDRESS_TYPES
+        self.types = types_of(line)
         self.services: tuple[Service, ...] = ()
         """What the http balancer of `https=` serves for the pool, best first."""
         self.standing = Standing(())

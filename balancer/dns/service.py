@@ -23,9 +23,9 @@ from balancer.dns.cookies import Cookies
 from balancer.dns.edge import edge_of
 from balancer.dns.geo.prefixes import Territory
 from balancer.dns.keys import Key
-from balancer.dns.loading import Loader, forgetting
+from balancer.dns.loading import Loader, apex_of, forgetting
 from balancer.dns.log import writer
-from balancer.dns.names import from_text, to_text
+from balancer.dns.names import to_text
 from balancer.dns.naming import Naming
 from balancer.dns.pools import PoolName
 from balancer.dns.primary import Primary
@@ -33,8 +33,7 @@ from balancer.dns.ratelimit import RateLimit
 from balancer.dns.serials import Written
 from balancer.dns.served import Served
 from balancer.dns.settings import DnsSettings, zone_key
-from balancer.dns.tree import RRset
-from balancer.dns.zone import BadZone, Zone, apex
+from balancer.dns.zone import BadZone, Zone
 from balancer.interfaces import (
     IContext,
     IExplains,
@@ -111,10 +110,10 @@ class DnsBalancer(Service):
         if self._loader is None:
             self._loader = Loader(self.section, key)
             self._primary = Primary(self.section, key, self._context, self._write)
-        keys = self._keys(settings)
+        keys = secrets.keys(self.section, settings)
         cookies = secrets.cookies(self.section, self._context.state, settings.cookie_secret_file)
         log_file = self._log_file(settings)
-        tree, fresh = yield from self._loader.loading(settings.zone, self._apex(settings, key))
+        tree, fresh = yield from self._loader.loading(settings.zone, apex_of(settings, key))
         for warning in self._loader.warnings[:SHOWN_WARNINGS] if fresh else ():
             log.warn("[dns {zone}] zone: {problem}", zone=self.section, problem=warning)
         names = yield from self._naming.naming(settings)
@@ -132,18 +131,6 @@ class DnsBalancer(Service):
             fresh and settings.zone is not None and self._served is not None,
         )
 
-    def _keys(self, settings: DnsSettings) -> Mapping[bytes, Key]:
-        keys = secrets.keys(self.section, settings.tsig_file)
-        for option, lines in (("transfer", settings.transfer), ("notify", settings.notify)):
-            for line in lines:
-                if line is not None and line.key and from_text(line.key) not in keys:
-                    msg = (
-                        f"[dns {self.section}] {option}: expected the name of a key in "
-                        f"{settings.tsig_file}, got {line.key!r}"
-                    )
-                    raise PrepareError(msg)
-        return keys
-
     def _log_file(self, settings: DnsSettings) -> LogFile | None:
         path = settings.access_log
         if path is None:
@@ -154,13 +141,6 @@ class DnsBalancer(Service):
             reason = error.strerror or str(error)
             msg = f"[dns {self.section}] access-log: cannot open {path}: {reason}"
             raise PrepareError(msg) from error
-
-    def _apex(self, settings: DnsSettings, key: bytes) -> tuple[RRset, ...]:
-        """SOA and NS for a zone whose file has none. Negative answers are kept no longer than
-        others: they follow pools too."""
-        servers = [from_text(each) for each in settings.ns] or [from_text("ns1", key)]
-        contact = from_text(settings.contact) if settings.contact else from_text("hostmaster", key)
-        return apex(key, servers, contact, 1, settings.ttl)
 
     def take(self, prepared: Prepared) -> None:
         """Put prepared settings in force; for `Prepared.commit` alone."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from attrs import frozen
 
-from balancer.config.schema import Claim, Finding, Reference, Section, option
+from balancer.config.schema import Claim, Finding, NamedFile, Reference, Section, option
 from balancer.config.values import (
     Endpoint,
     Network,
@@ -138,6 +138,16 @@ def _claims(settings: DnsSettings) -> Iterable[Claim]:
         yield Claim("tcp", each.host, each.port, "listen", index)
 
 
+def _files(settings: DnsSettings) -> Iterable[NamedFile]:
+    for option_, path_ in (
+        ("zone", settings.zone),
+        ("tsig-file", settings.tsig_file),
+        ("cookie-secret-file", settings.cookie_secret_file),
+    ):
+        if path_ is not None:
+            yield NamedFile(path_, option_)
+
+
 def _relations(settings: DnsSettings) -> Iterable[tuple[str, int, str]]:
     """What the options must be to each other: (option, line of it, problem)."""
     for index, each in enumerate(settings.listen):
@@ -210,6 +220,7 @@ DNS = Section(
     help="An authoritative DNS zone, of static records and of names that follow pools.",
     references=_references,
     claims=_claims,
+    files=_files,
     check=_relations,
     together=_together,
 )

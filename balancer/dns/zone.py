@@ -66,7 +66,7 @@ class Zone:
     ) -> Slices[None]:
         problems: list[str] = []
         for at, (key, each) in enumerate(dynamic.items()):
-            problems += clashes(tree, key, each)
+            problems += clashes(tree, key, each.types)
             if at % NAMES_A_SLICE == 0:
                 yield
         there = tree.get(tree.origin) or ()
@@ -158,8 +158,8 @@ class Zone:
         yield from static
 
 
-def clashes(tree: Tree, key: bytes, dynamic: Dynamic) -> Iterator[str]:
-    """Why the name cannot be dynamic in that zone."""
+def clashes(tree: Tree, key: bytes, types: frozenset[int]) -> Iterator[str]:
+    """Why the name cannot have dynamic records of those types in that zone."""
     text = names.to_text(key)
     if not names.is_within(key, tree.origin):
         yield f"{text}: expected a name within {names.to_text(tree.origin)}"
@@ -171,7 +171,7 @@ def clashes(tree: Tree, key: bytes, dynamic: Dynamic) -> Iterator[str]:
             "gives this name away; remove it or the answer"
         )
     for type, _, _ in tree.get(key) or ():
-        if type == codes.CNAME or type in dynamic.types:
+        if type == codes.CNAME or type in types:
             yield (
                 f"{text}: expected no {codes.type_text(type)} of its own in the zone beside the "
                 "answer of a pool; remove one of them"

@@ -4,7 +4,8 @@ The maker of the kind `http`. Light: the balancer itself is imported when the fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.plugin import IPlugin
@@ -12,13 +13,13 @@ from zope.interface import implementer
 
 from balancer.config.schema import Section
 from balancer.http.settings import SECTION
-from balancer.interfaces import IBalancerMaker
+from balancer.interfaces import IReadsFiles
 
 if TYPE_CHECKING:
-    from balancer.interfaces import IBalancer, IContext
+    from balancer.interfaces import Flaw, IBalancer, IContext, ISections
 
 
-@implementer(IPlugin, IBalancerMaker)
+@implementer(IPlugin, IReadsFiles)
 @frozen
 class HttpMaker:
     """Makes the balancers of `[http NAME]` sections."""
@@ -31,6 +32,12 @@ class HttpMaker:
         from balancer.http.service import HttpBalancer
 
         return HttpBalancer(name, context)
+
+    def reading(self, sections: Mapping[str, Any], around: ISections) -> Iterator[Flaw | None]:
+        """See `IReadsFiles`."""
+        from balancer.http.files import reading
+
+        return reading(sections)
 
 
 maker = HttpMaker()

@@ -26,12 +26,13 @@ from balancer.http.explain import Unanswerable, explain
 from balancer.http.front import Front
 from balancer.http.log import lines
 from balancer.http.metrics import metrics, tls_metrics
-from balancer.http.pages import read_page
+from balancer.http.pages import read_pages
 from balancer.http.settings import HttpSettings
 from balancer.http.status import status
 from balancer.http.targets import Targets
 from balancer.http.tuning import tune
 from balancer.interfaces import (
+    BadFiles,
     HttpEndpoint,
     IContext,
     IEndpoints,
@@ -121,9 +122,9 @@ class HttpBalancer(Service):
             context.listener(each.endpoint.host, each.endpoint.port) for each in settings.listen
         )
         keyrings = yield from self._preparing_tls(settings, listeners)
-        pages = {}
-        for code, name in settings.error_page.items():
-            pages[int(code)] = read_page(int(code), name)
+        pages, faults = read_pages(settings)
+        if faults:
+            raise BadFiles(f"http {self.name}", faults)
         log_file = None
         if settings.access_log is not None:
             try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
-from balancer.config.schema import Claim, Reference, Section, option
+from balancer.config.schema import Claim, NamedFile, Reference, Section, option
 from balancer.config.values import (
     Endpoint,
     Misspelt,
@@ -289,6 +289,14 @@ def _claims(settings: HttpSettings) -> Iterable[Claim]:
         yield Claim("tcp", each.endpoint.host, each.endpoint.port, "listen", index)
 
 
+def _files(settings: HttpSettings) -> Iterable[NamedFile]:
+    for index, each in enumerate(settings.listen):
+        if each.tls is not None:
+            yield NamedFile(each.tls, "listen", index)
+    for code, name_ in settings.error_page.items():
+        yield NamedFile(name_, f"error-page {code}")
+
+
 def _relations(settings: HttpSettings) -> Iterable[tuple[str, int, str]]:
     if settings.pool is None and not settings.routes:
         yield "pool", 0, "expected a pool, or routes, got neither"
@@ -314,5 +322,6 @@ SECTION = Section(
     help="An HTTP/1.1 balancer: listeners, with TLS or without, and the pools that answer.",
     references=_references,
     claims=_claims,
+    files=_files,
     check=_relations,
 )

@@ -24,7 +24,8 @@ from balancer.interfaces.balancers import (
     PrepareError,
 )
 from balancer.interfaces.checks import CheckFailed, ICheck, ICheckMaker
-from balancer.interfaces.context import IContext
+from balancer.interfaces.context import IContext, ISections
+from balancer.interfaces.files import BadFiles, Flaw, IReadsFiles
 from balancer.interfaces.operator import IOperator, ISite, NotDone
 from balancer.interfaces.telling import (
     Followed,
@@ -35,7 +36,9 @@ from balancer.interfaces.telling import (
 )
 
 __all__ = [
+    "BadFiles",
     "CheckFailed",
+    "Flaw",
     "Followed",
     "HttpEndpoint",
     "IBalancer",
@@ -50,6 +53,8 @@ __all__ = [
     "IPrepared",
     "IPreparedFromFiles",
     "IPreparesInSlices",
+    "IReadsFiles",
+    "ISections",
     "IShowsCommands",
     "ISite",
     "IWithdraws",

@@ -21,14 +21,23 @@ if TYPE_CHECKING:
     from balancer.wire.reactor import IWireReactor
 
 
-class IContext(Interface):
+class ISections(Interface):
+    """What a site file says besides the sections of one's own kind."""
+
+    geo: str | None = Attribute("The path of the database of places, if the site file names one.")
+
+    def sections(kind: str) -> Mapping[str, Any]:
+        """The settings of the inert sections of that kind by their names, in the order of the site
+        file."""
+
+
+class IContext(ISections):
     """
     What the site lends to balancers and checks. While a plan is being prepared, all that is told of
     the site file is that plan's; otherwise it is that of the plan in force.
     """
 
     site_name: str = Attribute("The site's name; the host's unless the site file gives one.")
-    geo: str | None = Attribute("The path of the database of places, if the site file names one.")
     reactor: IWireReactor = Attribute("The reactor.")
     wheel: Wheel = Attribute("The deadline wheel: one tick for all of the site.")
     state: str = Attribute(
@@ -38,10 +47,6 @@ class IContext(Interface):
 
     def pool(name: str) -> Pool:
         """The pool of that name; the site file was checked, so it exists."""
-
-    def sections(kind: str) -> Mapping[str, Any]:
-        """The settings of the inert sections of that kind by their names, in the order of the site
-        file."""
 
     def balancer(key: str) -> IBalancer:
         """The balancer of that key, `http:web`; KeyError if there is none. All are made before any

@@ -4,21 +4,22 @@ The makers of the kinds `tcp` and `udp`. Light: the balancers are imported when 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
 from balancer.config.schema import Section
-from balancer.interfaces import IBalancerMaker
+from balancer.interfaces import IBalancerMaker, IReadsFiles
 from balancer.relay.settings import TCP, UDP
 
 if TYPE_CHECKING:
-    from balancer.interfaces import IBalancer, IContext
+    from balancer.interfaces import Flaw, IBalancer, IContext, ISections
 
 
-@implementer(IPlugin, IBalancerMaker)
+@implementer(IPlugin, IReadsFiles)
 @frozen
 class TcpMaker:
     """Makes the balancers of `[tcp NAME]` sections."""
@@ -31,6 +32,12 @@ class TcpMaker:
         from balancer.relay.tcp.service import TcpBalancer
 
         return TcpBalancer(name, context)
+
+    def reading(self, sections: Mapping[str, Any], around: ISections) -> Iterator[Flaw | None]:
+        """See `IReadsFiles`: the certificates."""
+        from balancer.relay.tcp.service import flaws
+
+        return flaws(sections)
 
 
 @implementer(IPlugin, IBalancerMaker)

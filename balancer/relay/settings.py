@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
-from balancer.config.schema import Claim, Reference, Section, option
+from balancer.config.schema import Claim, NamedFile, Reference, Section, option
 from balancer.config.values import (
     Endpoint,
     Misspelt,
@@ -207,6 +207,11 @@ def _tcp_claims(settings: RelaySettings) -> Iterable[Claim]:
         yield Claim("tcp", endpoint.host, endpoint.port, "listen", index)
 
 
+def _tcp_files(settings: TcpSettings) -> Iterable[NamedFile]:
+    if settings.tls is not None:
+        yield NamedFile(settings.tls, "tls")
+
+
 def _udp_claims(settings: RelaySettings) -> Iterable[Claim]:
     for index, endpoint in enumerate(settings.listen):
         yield Claim("udp", endpoint.host, endpoint.port, "listen", index)
@@ -224,6 +229,7 @@ TCP = Section(
     help="A TCP balancer: each connection is relayed to a server of the pool.",
     references=_references,
     claims=_tcp_claims,
+    files=_tcp_files,
 )
 
 UDP = Section(

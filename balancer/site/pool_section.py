@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from balancer.config.schema import Reference, Section, option
+from balancer.config.schema import NamedFile, Reference, Section, option
 from balancer.config.values import (
     boolean,
     duration,
@@ -148,6 +148,13 @@ def _pool_references(settings: PoolSection) -> Iterable[Reference]:
             yield Reference("place", server.place, "servers", index)
 
 
+def _pool_files(settings: PoolSection) -> Iterable[NamedFile]:
+    if settings.tls_ca is not None:
+        yield NamedFile(settings.tls_ca, "tls-ca")
+    if settings.tls_cert is not None:
+        yield NamedFile(settings.tls_cert, "tls-cert")
+
+
 def _pool_relations(settings: PoolSection) -> Iterable[tuple[str, int, str]]:
     """What a pool's options must be to each other: (option, line of it, problem)."""
     seen: dict[str, int] = {}
@@ -181,5 +188,6 @@ POOL = Section(
     settings=PoolSection,
     help="Servers that do the same work, and how one of them is chosen.",
     references=_pool_references,
+    files=_pool_files,
     check=_pool_relations,
 )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from attrs import frozen
+
 from balancer.config import schema
 from balancer.config.schema import Parsed, Problem
 from balancer.config.slices import Slices, finish
@@ -18,6 +20,20 @@ from balancer.site.plan import BadSite, BalancerPlan, InertPlan, Makers, Plan, P
 
 Checks = dict[str, Callable[[IContext], ICheck] | None]
 """What makes the check of each pool, by its name."""
+
+
+@frozen
+class Drafted:
+    """A site file's sections, what makes its pools' checks, and its problems by line."""
+
+    draft: Draft
+    checks: Checks
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is worse than a warning."""
+        return all(problem.severity != "error" for problem in self.problems)
 
 
 def read(text: str, path: str, makers: Makers) -> Plan:
@@ -31,6 +47,14 @@ def read(text: str, path: str, makers: Makers) -> Plan:
 
 def reading(text: str, path: str, makers: Makers) -> Slices[Plan]:
     """The same in slices."""
+    drafted = yield from drafting(text, path, makers)
+    if not drafted.ok:
+        raise BadSite(drafted.problems)
+    return _plan(drafted.draft, drafted.checks, drafted.problems)
+
+
+def drafting(text: str, path: str, makers: Makers) -> Slices[Drafted]:
+    """The sections, and all that is wrong with them, in slices. Raises nothing."""
     file = yield from schema.reading(text, path, makers.sections())
     draft, checks = Draft(file, makers), Checks()
     yield
@@ -42,9 +66,7 @@ def reading(text: str, path: str, makers: Makers) -> Slices[Plan]:
             problems.append(problem)
     yield
     problems.sort(key=lambda problem: problem.line)
-    if any(problem.severity == "error" for problem in problems):
-        raise BadSite(problems)
-    return _plan(draft, checks, tuple(problems))
+    return Drafted(draft, checks, tuple(problems))
 
 
 def _problems(draft: Draft, checks: Checks) -> Iterator[Problem | None]:

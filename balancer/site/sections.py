@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from balancer.config.schema import Claim, Section, option
+from balancer.config.schema import Claim, NamedFile, Section, option
 from balancer.config.values import (
     Endpoint,
     choice,
@@ -80,6 +80,11 @@ def _site_claims(settings: SiteSettings) -> Iterable[Claim]:
         yield Claim("tcp", settings.admin.host, settings.admin.port, "admin")
 
 
+def _site_files(settings: SiteSettings) -> Iterable[NamedFile]:
+    if settings.geo is not None:
+        yield NamedFile(settings.geo, "geo")
+
+
 @frozen
 class Nothing:
     """The options of a kind that is not built: none is read."""
@@ -91,6 +96,7 @@ SITE = Section(
     named=False,
     help="What holds for the whole site.",
     claims=_site_claims,
+    files=_site_files,
 )
 
 LATER = tuple(

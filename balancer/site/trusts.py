@@ -8,12 +8,14 @@ Knows files and `wire`'s contexts; nothing of connections.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from attrs import define, field
 
-from balancer.interfaces import PrepareError
+from balancer.config.schema import Finding
+from balancer.interfaces import BadFiles
 from balancer.site.plan import PoolPlan
+from balancer.site.pool_section import PoolSection
 from balancer.wire.certificates import CannotLoad
 from balancer.wire.connect_tls import ClientContext, client_context
 from balancer.wire.stamps import Stamps, stamps
@@ -22,9 +24,8 @@ Options = tuple[str | None, str | None, bool]
 """The values of tls-ca, tls-cert and tls-verify."""
 
 
-def options_of(plan: PoolPlan) -> Options | None:
+def options_of(section: PoolSection) -> Options | None:
     """What the servers of a pool are trusted by; None if none of them has TLS."""
-    section = plan.settings
     if not any(line.tls for line in section.servers):
         return None
     return section.tls_ca, section.tls_cert, section.tls_verify
@@ -40,9 +41,9 @@ class Trusts:
         """
         What to connect to the pool's servers with; None if none of them has TLS.
 
-        Raises `PrepareError` when a file cannot be used. What is in force is not changed by it.
+        Raises `BadFiles` when a file cannot be used. What is in force is not changed by it.
         """
-        options = options_of(plan)
+        options = options_of(plan.settings)
         if options is None:
             return None
         ca, cert, verify = options
@@ -56,26 +57,31 @@ class Trusts:
 
     def keep(self, plans: Iterable[PoolPlan]) -> None:
         """Forget what none of these pools uses."""
-        wanted = {options_of(plan) for plan in plans}
+        wanted = {options_of(plan.settings) for plan in plans}
         self._made = {options: made for options, made in self._made.items() if options in wanted}
 
 
 def _context(pool: str, ca: str | None, cert: str | None, verify: bool) -> ClientContext:
-    # Each file on its own first, so that the problems of both are told, each by its option.
+    problems = list(faults(ca, cert))
+    if problems:
+        raise BadFiles(f"pool {pool}", problems)
+    return client_context(ca, cert, verify)
+
+
+def faults(ca: str | None, cert: str | None) -> Iterator[Finding]:
+    """What is wrong with the files of tls-ca and tls-cert, each on its own, so that the problems of
+    both are told."""
     tries = (
         ("tls-ca", ca, lambda: client_context(ca=ca)),
         ("tls-cert", cert, lambda: client_context(cert=cert, verify=False)),
     )
-    problems = []
     for name, path, attempt in tries:
         try:
             if path is not None:
                 attempt()
         except CannotLoad as error:
-            problems += [f"[pool {pool}] {name}: {each}" for each in error.problems]
-    if problems:
-        raise PrepareError("\n".join(problems))
-    return client_context(ca, cert, verify)
+            for text in error.problems:
+                yield name, 0, text
 
 
 def _of_the_system() -> tuple[str | None, str | None]:

@@ -24,6 +24,7 @@ from balancer.wire.connecting import ConnectFailed, Connecting
 from balancer.wire.deadlines import Wheel
 from balancer.wire.interfaces import IWireReactor
 from balancer.wire.pem import Broken, read
+from balancer.wire.regular import open_regular
 from balancer.wire.tls import TlsStream
 from balancer.wire.tls_reasons import TIMED_OUT, explain
 
@@ -75,6 +76,7 @@ def _trust(context: ssl.SSLContext, ca: Path) -> None:
     # As Python's default contexts do from 3.13 on: what is in the file need not be self-signed.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
+        open_regular(ca).close()  # OpenSSL would wait for the writer of a pipe
         context.load_verify_locations(ca)
     except ssl.SSLError:
         raise CannotLoad([f"{ca}: expected certificates in PEM to trust, got none"]) from None

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from balancer.wire.certificates import Certificates, loading
+from balancer.wire.certificates import CannotLoad, Certificates, loading
 from balancer.wire.stamps import Stamps, stamps
 
 #: Seconds after which a reload makes a new context although no file has changed, because the key of
@@ -46,6 +46,24 @@ class Keyring:
             ],
             "warnings": list(self.certificates.warnings),
         }
+
+
+@frozen
+class Verdict:
+    """What is wrong with the certificates at a path, and what is doubtful though they can be used.
+    """
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def judging(path: str, alpn: Sequence[str]) -> Generator[None, None, Verdict]:
+    """What a listener would say of `path`: it is read as for one, in slices, and dropped."""
+    try:
+        keyring = yield from renewing(path, alpn, 0.0, None)
+    except CannotLoad as error:
+        return Verdict(error.problems)
+    return Verdict((), keyring.certificates.warnings)
 
 
 def renewing(

@@ -184,6 +184,30 @@ class InstallTests(ApplianceTestCase):
         self.assertIn("dns:example.test", self.does("lbctl status"))
         self.assertEqual(self.pid(), pid)
 
+    def test_refused_files(self) -> None:
+        """The same for what the site file names: the new version is asked as the service, in its
+        directory and with its groups, what it may read."""
+        self.install()
+        page = ("pool = web\nerror-page 503 = page.html\n"
+                "error-page 502 = /etc/balancer/page.html\n[tcp")
+        self.write("/var/lib/balancer/page.html", "soon")
+        self.write("/etc/balancer/page.html", "soon")
+        self.write("/etc/balancer/site.ini", HELD.replace("pool = web\n[tcp", page))
+        self.does("systemctl reload balancer.service")
+        pid = self.pid()
+        self.does("chgrp adm /etc/balancer/page.html && chmod 640 /etc/balancer/page.html")
+        newer = self.version("9.0")
+        said = self.does(f"dpkg -i {newer}")
+        self.assertIn("/etc/balancer/site.ini:16: [http front] error-page 502: "
+                      "/etc/balancer/page.html: cannot be read: permission denied", said)
+        self.assertNotIn("site.ini:15", said)
+        self.assertIn("the process of version 0.1.0 goes on", said)
+        self.assertEqual(self.pid(), pid)
+        self.does("adduser balancer adm")
+        said = self.does(f"dpkg -i /debs/balancer.deb && dpkg -i {newer}")
+        self.assertNotIn("goes on", said)
+        self.assertNotEqual(self.pid(), pid)
+
     def test_kept_configuration(self) -> None:
         """An upgrade keeps a site file that was changed; removing keeps it for another time."""
         self.install()

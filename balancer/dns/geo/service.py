@@ -27,7 +27,7 @@ from balancer.dns.geo.places import MAX_PLACES, Facts
 from balancer.dns.geo.prefixes import Territory
 from balancer.dns.geo.records import About, Database, opening
 from balancer.dns.geo.settings import PlaceSettings
-from balancer.interfaces import PrepareError
+from balancer.interfaces import BadFiles, PrepareError
 from balancer.wire.regular import open_regular
 from balancer.wire.slices import in_slices
 from balancer.wire.stamps import Stamps, stamps
@@ -102,7 +102,7 @@ class Atlas:
             if (edition.path, edition.stamps) == (database_path, now) \
                     and list(edition.places.items()) == list(places.items()):
                 return known
-        _check(places)
+        check(places)
         present = self._editions[self.territory]
         same = (present.path, list(present.places.items())) == (database_path, list(places.items()))
         if same and now == self._tried:
@@ -124,16 +124,7 @@ class Atlas:
 
     def _surveying(self, edition: Edition) -> Slices[Territory]:
         """The territory of an edition whose database is still to be read."""
-        about = None
-        if edition.path is None:
-            territory = yield from building(edition.places, None)
-        else:
-            try:
-                database = yield from _opening(edition.path, edition.stamps)
-                about, source = database.about, Source(database.tree, _facts(database))
-                territory = yield from building(edition.places, source)
-            except (Broken, OSError) as error:
-                raise PrepareError(_refusal(edition.path, error)) from error
+        territory, about = yield from surveying(edition.places, edition.path, edition.stamps)
         self._editions[territory] = evolve(edition, about=about)
         self._latest = territory
         return territory
@@ -220,7 +211,22 @@ class Atlas:
         building.addCallbacks(swap, refuse)
 
 
-def _check(places: Mapping[str, PlaceSettings]) -> None:
+def surveying(
+    places: Mapping[str, PlaceSettings], path: str | None, before: Stamps
+) -> Slices[tuple[Territory, About | None]]:
+    """The territory of these places and the database at `path`, whose stamps were `before`. Raises
+    `BadFiles`."""
+    if path is None:
+        return (yield from building(places, None)), None
+    try:
+        database = yield from _opening(path, before)
+        source = Source(database.tree, _facts(database))
+        return (yield from building(places, source)), database.about
+    except (Broken, OSError) as error:
+        raise BadFiles("site", [("geo", 0, _refusal(path, error))]) from error
+
+
+def check(places: Mapping[str, PlaceSettings]) -> None:
     """Raise `PrepareError` for more than there may be."""
     networks = sum(len(line) for settings in places.values() for line in settings.networks)
     for count, most, things in (
@@ -254,4 +260,4 @@ def _refusal(path: str, error: Broken | OSError) -> str:
         text = f"expected a MaxMind DB file that can be read, got {error.strerror or error}"
     else:
         text = f"expected a MaxMind DB file {error}"
-    return f"[site] geo: {path}: {text}; put a sound one in its place"
+    return f"{path}: {text}; put a sound one in its place"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from zope.interface import implementer
 from balancer.config.slices import Slices, finish
 from balancer.config.values import Endpoint
 from balancer.interfaces import (
+    Flaw,
     IContext,
     IPrepared,
     IPreparedFromFiles,
@@ -35,11 +36,24 @@ from balancer.relay.tcp.protocol import Link, Side, Terms, Totals
 from balancer.wire import room
 from balancer.wire.connect import Connecting, connect
 from balancer.wire.handshakes import HANDSHAKE_SECONDS, MOST_HANDSHAKES
+from balancer.wire.keyring import judging
 from balancer.wire.listener import Listener
 from balancer.wire.stream import Stream
 from balancer.wire.terminations import CannotLoad, Keyrings, Terminations
 
 log = Logger()
+
+
+def flaws(sections: Mapping[str, TcpSettings]) -> Iterator[Flaw | None]:
+    """What is wrong with the certificates that sections name. See `IReadsFiles`."""
+    for name, settings in sections.items():
+        if settings.tls is None:
+            continue
+        verdict = yield from judging(settings.tls, ())
+        for text in verdict.problems:
+            yield Flaw(f"tcp:{name}", "tls", 0, text)
+        for text in verdict.warnings:
+            yield Flaw(f"tcp:{name}", "tls", 0, text, doubt=True)
 
 
 @implementer(IPreparedFromFiles)

@@ -20,7 +20,7 @@ from balancer.interfaces import IContext, IPrepared, IWithdraws, Metric, Prepare
 from balancer.route.anycast import telling
 from balancer.route.anycast.announcing import Announcing
 from balancer.route.anycast.asking import Asking
-from balancer.route.anycast.secrets import password
+from balancer.route.anycast.secrets import passwords
 from balancer.route.anycast.settings import AnycastSettings
 from balancer.route.anycast.station import Station, station_of
 from balancer.route.anycast.vips import Run, ip_batch
@@ -73,15 +73,11 @@ class Anycast(Service):
         """See `IBalancer`."""
         title = f"[anycast {self._section}]"
         self._look_for_balancers(settings, title)
-        passwords = {
-            line.address: password(title, line.password_file)
-            for line in settings.neighbors
-            if line.password_file
-        }
+        found = passwords(self._section, settings)
         external = settings.exabgp == "external"
         station = self._stations(self._context, self._section if external else "")
         station.open()
-        return Prepared(self, settings, passwords, station)
+        return Prepared(self, settings, found, station)
 
     def _look_for_balancers(self, settings: AnycastSettings, title: str) -> None:
         for each in settings.conditions:

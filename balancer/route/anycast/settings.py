@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from balancer.config.schema import Finding, Reference, Section, option
+from balancer.config.schema import Finding, NamedFile, Reference, Section, option
 from balancer.config.values import Endpoint, Network, choice, duration_within, integer, or_off
 from balancer.route.anycast.announcer import DRAINING
 from balancer.route.anycast.bfd import Timers, timers
@@ -183,6 +183,12 @@ def _references(settings: AnycastSettings) -> Iterable[Reference]:
             yield Reference(each.kind, each.name, "when", index, through=each.kind != "pool")
 
 
+def _files(settings: AnycastSettings) -> Iterable[NamedFile]:
+    for index, line in enumerate(settings.neighbors):
+        if line.password_file:
+            yield NamedFile(line.password_file, "neighbors", index)
+
+
 def _relations(settings: AnycastSettings) -> Iterable[Finding]:
     yield from _site_relations(settings)
     versions = {line.version for line in settings.neighbors}
@@ -269,6 +275,7 @@ SECTION = Section(
     settings=AnycastSettings,
     help="Prefixes that are announced by BGP while they are served, through ExaBGP.",
     references=_references,
+    files=_files,
     check=_relations,
     together=_together,
 )

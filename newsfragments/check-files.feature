@@ -1,0 +1,1 @@
+`twistd lb --config FILE --check --files` also reads all files that the site file names, by the code of a start, and tells every fault at the line that names the file; plain `--check` says how many it did not read. An upgrade of the Debian package asks that as the service's user before it ends the old process.
