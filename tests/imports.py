@@ -24,7 +24,7 @@ STATEMENT = re.compile(
 
 
 class Import(NamedTuple):
-    """One statement: `names` are imported from `module`, or `module` itself where there are none."""
+    """One statement: `names` are imported from `module`; where there are none, `module` itself."""
 
     line: int
     module: str  # with the dots of a relative one
