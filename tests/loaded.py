@@ -2,7 +2,7 @@
 trial with its tests loaded first, as whole as they will be: `-m tests.loaded [--OPTION=X] NAME...`.
 
 The modules and what they hold are half the objects there are while the suite runs, and none of it
-ever becomes garbage: the collector went through them again and again, a third of the suite's time.
+ever becomes garbage: the collector went through them again and again, a quarter of the suite's time.
 They are set apart from what it looks at, and it still finds all that the tests leave behind.
 """
 

@@ -78,7 +78,7 @@ def shares(names: list[str], processes: int) -> list[list[str]]:
     packages: dict[str, list[str]] = {}
     for name in names:
         packages.setdefault(".".join(name.split(".")[:2]), []).append(name)
-    size = {name: source(name) for name in packages}
+    size = {name: sum(map(source, packages[name])) for name in packages}
     given: list[list[str]] = [[] for _ in range(processes)]
     for name in sorted(packages, key=lambda each: (-size[each], each)):
         min(given, key=lambda share: sum(size[each] for each in share)).append(name)

@@ -69,7 +69,8 @@ class SuiteTests(SynchronousTestCase):
 
     def test_shares(self) -> None:
         """Two processes share all of it, each name once, packages whole, half the source each."""
-        for names in unit_suite(), sorted_out(APART)[0]:
+        modules = [name for name in sorted_out(APART)[0] if "test_re" not in name]
+        for names in unit_suite(), modules:
             one, other = shares(names, 2)
             self.assertEqual(sorted(one + other), sorted(names))
             packages = [{name.split(".")[1] for name in share} for share in (one, other)]
