@@ -189,8 +189,11 @@ class _GlobalRandom(ast.NodeVisitor):
 
 
 @cache
-def all_arrows(known: frozenset[str]) -> tuple[tuple[str, int, str], ...]:
+def all_arrows() -> tuple[tuple[str, int, str], ...]:
     """Every import of every module: who, on which line, what. Found once for all tests."""
+    packages = {f"{name}.__init__" for name in modules()
+                if (BALANCER.parent / name.replace(".", "/") / "__init__.py").exists()}
+    known = modules().keys() | packages
     return tuple(
         (name, line, target)
         for name, source in modules().items()
@@ -205,13 +208,6 @@ class RoomTests(SynchronousTestCase):
         """Read the page; the source is read once for all tests."""
         self.modules = modules()
         self.table = arrows_of(PAGE.read_text())
-        packages = {f"{name}.__init__" for name in self.modules
-                    if (BALANCER.parent / name.replace(".", "/") / "__init__.py").exists()}
-        self.known = set(self.modules) | packages
-
-    def arrows(self) -> tuple[tuple[str, int, str], ...]:
-        """Every import: who, on which line, what."""
-        return all_arrows(frozenset(self.known))
 
     def test_every_room_is_named(self) -> None:
         """A room that the table does not know has no business here."""
@@ -221,7 +217,7 @@ class RoomTests(SynchronousTestCase):
     def test_arrows(self) -> None:
         """A room imports only the rooms that the table gives it."""
         wrong = []
-        for name, line, target in self.arrows():
+        for name, line, target in all_arrows():
             room, other = room_of(name), room_of(target)
             allowed = self.table.get(room, set()) | self.table.get(name, set()) | {room, ""}
             if is_ours(target) and other not in allowed:
@@ -231,7 +227,7 @@ class RoomTests(SynchronousTestCase):
     def test_cores(self) -> None:
         """A core imports stdlib without I/O and clocks, attrs, and other cores."""
         wrong = []
-        for name, line, target in self.arrows():
+        for name, line, target in all_arrows():
             if is_core(name) and (why := unasked_for(target)):
                 wrong.append(f"{name}:{line} imports {target}: {why}")
         self.assertEqual(wrong, [])
@@ -249,7 +245,7 @@ class RoomTests(SynchronousTestCase):
     def test_kinds_only_through_plugins(self) -> None:
         """Nobody imports a kind's module: plugins finds it by name on first use."""
         kinds = {"http", "relay", "dns", "subdomains", "route", "demo"}
-        wrong = [f"{name}:{line} imports {target}" for name, line, target in self.arrows()
+        wrong = [f"{name}:{line} imports {target}" for name, line, target in all_arrows()
                  if is_ours(target) and room_of(target) in kinds - {room_of(name)}]
         self.assertEqual(wrong, [])
 
@@ -282,8 +278,7 @@ class LabTests(SynchronousTestCase):
 
     def test_nobody_needs_it(self) -> None:
         """The balancer does not know that there is a lab."""
-        known = frozenset(modules())
-        wrong = [arrow for arrow in all_arrows(known) if arrow[2].split(".")[0] == "lab"]
+        wrong = [arrow for arrow in all_arrows() if arrow[2].split(".")[0] == "lab"]
         self.assertEqual(wrong, [])
 
 
