@@ -8,11 +8,12 @@ newer distribution runs them all. What the balancer itself needs is never left o
 
 from __future__ import annotations
 
-import ast
 import re
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tests.imports import imports
 from tests.requirements import required
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,15 +62,16 @@ def needs(path: Path, seen: set[Path]) -> set[str]:
         return set()
     seen.add(path)
     found = set()
-    for statement in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(statement, ast.Import):
-            names = [alias.name for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom) and statement.module:
-            names = [f"{statement.module}.{alias.name}" for alias in statement.names]
-        for name in names:
-            found.add(name.split(".")[0])
-            if name.startswith("tests."):
-                for part in (name, name.rpartition(".")[0]):
-                    found |= needs((ROOT / part.replace(".", "/")).with_suffix(".py"), seen)
+    for name in _imported(path):
+        found.add(name.split(".")[0])
+        if name.startswith("tests."):
+            for part in (name, name.rpartition(".")[0]):
+                found |= needs((ROOT / part.replace(".", "/")).with_suffix(".py"), seen)
     return found
+
+
+@cache
+def _imported(path: Path) -> list[str]:
+    """The full name of everything that the module imports; who is needed by many is read once."""
+    return [f"{statement.module}.{name}" if name else statement.module
+            for statement in imports(path.read_text()) for name in statement.names or ("",)]

@@ -5,6 +5,10 @@ Runs suites one after the other and closes with one line: `N passed, N failed, N
 on a distribution's packages) or appliance (the package itself), each run with the running
 interpreter and the tools that stand beside it. ruff and mypy count as one test each. A suite that
 breaks off, or runs nothing at all, counts as a failure. Exits 1 when anything failed.
+
+The unit suite runs in two processes, where there are two processors: each has whole packages, so
+that it need not import all of the balancer, and tests of one package never run side by side. They
+are shown one after the other.
 """
 
 from __future__ import annotations
@@ -14,19 +18,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import NamedTuple
 
 from tests.packaged import sorted_out
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent  # not resolved: a venv's python is a link out of it
-# Not -m twisted.trial: that of 22.4 looks distributions up by names that have changed since.
-TRIAL = "from twisted.scripts.trial import run; run()"
+PROCESSES = 2  # what every share imports anew costs more than a third would save
 APART = {"appliance", "live"}  # packages of tests/ that are no part of the unit suite
 
 # trial's last words: `PASSED (skips=1, successes=20)`, `FAILED (failures=1, errors=1)`, `PASSED`
 CLOSING = re.compile(r"^(?:PASSED|FAILED)(?: \((.*)\))?$", re.MULTILINE)
+FAILURES = re.compile(r"^={79}$.*", re.MULTILINE | re.DOTALL)  # from the first one on
 RAN = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 
 
@@ -67,17 +73,67 @@ def unit_suite() -> list[str]:
     return [f"tests.{name}" for name in sorted(packages + modules) if name not in APART]
 
 
-def trial(names: list[str], temporary: str) -> Counts:
+def shares(names: list[str], processes: int) -> list[list[str]]:
+    """`names` for as many processes, or for fewer: packages whole, with as much source each."""
+    packages: dict[str, list[str]] = {}
+    for name in names:
+        packages.setdefault(".".join(name.split(".")[:2]), []).append(name)
+    size = {name: sum(map(source, packages[name])) for name in packages}
+    given: list[list[str]] = [[] for _ in range(processes)]
+    for name in sorted(packages, key=lambda each: (-size[each], each)):
+        min(given, key=lambda share: sum(size[each] for each in share)).append(name)
+    return [[name for each in sorted(share) for name in packages[each]] for share in given if share]
+
+
+def source(name: str) -> int:
+    """The bytes of the tests of a package or module: what they take goes by that, near enough."""
+    path = ROOT / name.replace(".", "/")
+    return sum(each.stat().st_size for each in [*path.rglob("test_*.py"), path.with_suffix(".py")]
+               if each.exists())
+
+
+def trial(names: list[str], temporary: str, count: int = 1) -> Counts:
     """Run trial on `names`, showing its output while it comes."""
-    command = [sys.executable, "-c", TRIAL, f"--temp-directory={temporary}", *names]
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, errors="replace",
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
+    commands = [[sys.executable, "-m", "tests.loaded", f"--temp-directory={temporary}-{n}", *share]
+                for n, share in enumerate(shares(names, count))]
+    results = side_by_side(commands)
+    for output, status in results[:-1]:
+        if status and (failures := FAILURES.search(output)):
+            print(failures[0])  # once more, for who looks at the end
+    return total([closing(output, status) for output, status in results])
+
+
+def side_by_side(commands: list[list[str]]) -> list[tuple[str, int]]:
+    """Run all at once; show what the first writes while it comes, then the next one's from its
+    beginning. Their outputs and exit statuses."""
+    running = [Shown(command) for command in commands]
+    return [each.show() for each in running]
+
+
+class Shown:
+    """A process whose output waits until it is its turn to be shown."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                self._lines.put(line)
+        self._lines.put("")
+
+    def show(self) -> tuple[str, int]:
+        """Print what it has written and will write, until it ends; that, and its exit status."""
         lines = []
-        for line in process.stdout:
+        while line := self._lines.get():
             print(line, end="", flush=True)
             lines.append(line)
-    return closing("".join(lines), process.returncode)
+        return "".join(lines), self._process.wait()
 
 
 def static(*command: str) -> Counts:
@@ -90,6 +146,11 @@ def environment() -> dict[str, str]:
     """Ours, so that the checkout is found and the tools beside this interpreter come first."""
     path = f"{TOOLS}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+
+
+def processes() -> int:
+    """How many the unit suite is to run in."""
+    return min(PROCESSES, len(os.sched_getaffinity(0)))
 
 
 def run(suite: str) -> Counts:
@@ -105,9 +166,10 @@ def run(suite: str) -> Counts:
             print(f"left out: {name} needs {needed}")
         # Packages are built in long paths; a unix socket's may have 107 bytes.
         with TemporaryDirectory() as directory:
-            return trial(names, f"{directory}/t")
-    names = [f"tests.{suite}"] if suite in APART else unit_suite()
-    return trial(names, f"_trial_temp-{suite}")
+            return trial(names, f"{directory}/t", processes())
+    if suite in APART:
+        return trial([f"tests.{suite}"], f"_trial_temp-{suite}")
+    return trial(unit_suite(), f"_trial_temp-{suite}", processes())
 
 
 def main(suites: list[str]) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import summary
+from tests.packaged import sorted_out
 from tests.requirements import required
-from tests.summary import Counts, closing, total, unit_suite
+from tests.summary import APART, Counts, closing, shares, side_by_side, total, unit_suite
 
 
 def said(last: str, ran: int = 7) -> str:
@@ -62,6 +67,22 @@ class SuiteTests(SynchronousTestCase):
         self.assertIn("tests.test_summary", names)
         self.assertNotIn("tests.live", names)
 
+    def test_shares(self) -> None:
+        """Two processes share all of it, each name once, packages whole, half the source each."""
+        modules = [name for name in sorted_out(APART)[0] if "test_re" not in name]
+        for names in unit_suite(), modules:
+            one, other = shares(names, 2)
+            self.assertEqual(sorted(one + other), sorted(names))
+            packages = [{name.split(".")[1] for name in share} for share in (one, other)]
+            self.assertEqual(packages[0] & packages[1], set())
+            sizes = [sum(map(summary.source, share)) for share in (one, other)]
+            self.assertTrue(0.8 < sizes[0] / sizes[1] < 1.25, sizes)
+
+    def test_one_share(self) -> None:
+        """One process runs all; nobody runs nothing."""
+        self.assertEqual(shares(["tests.b", "tests.a"], 1), [["tests.a", "tests.b"]])
+        self.assertEqual(shares(["tests.live"], 2), [["tests.live"]])
+
     def test_required(self) -> None:
         """setup.cfg's requirements come one by one, without its comments."""
         self.assertIn("Twisted>=22.4.0", required())
@@ -71,3 +92,47 @@ class SuiteTests(SynchronousTestCase):
         """An extra's requirements come alone."""
         self.assertIn("mypy<2.5", required("test"))
         self.assertNotIn("Twisted>=22.4.0", required("test"))
+
+
+class SideBySideTests(SynchronousTestCase):
+    """Processes that run at once, on real ones."""
+
+    def setUp(self) -> None:
+        """Have what is shown."""
+        self.shown = io.StringIO()
+        self.patch(sys, "stdout", self.shown)
+
+    def test_outputs(self) -> None:
+        """Each output is shown whole, one after the other, with what went to standard error."""
+        first = python("import sys; print('a', flush=True); sys.stderr.write('c\\n')")
+        second = python("print('b' * 100_000); raise SystemExit(3)")
+        expected = [("a\nc\n", 0), ("b" * 100_000 + "\n", 3)]
+        self.assertEqual(side_by_side([first, second]), expected)
+        self.assertEqual(self.shown.getvalue(), "".join(output for output, _ in expected))
+
+    def run_both(self, *results: tuple[str, int]) -> Counts:
+        """What processes with these results come to."""
+        self.patch(summary, "side_by_side", lambda commands: list(results))
+        return summary.trial(unit_suite(), "t", 2)
+
+    def test_sum(self) -> None:
+        """Counts are summed; a part that broke off is a failure."""
+        good = said("PASSED (successes=7)"), 0
+        self.assertEqual(self.run_both(good, (said("PASSED (skips=1, successes=6)"), 0)),
+                         Counts(13, 0, 1))
+        self.assertEqual(self.run_both(good, ("", -9)), Counts(7, 1, 0))
+        self.assertEqual(self.run_both(("", -9), good), Counts(7, 1, 0))
+        self.assertEqual(self.shown.getvalue(), "")
+
+    def test_first_fails(self) -> None:
+        """What failed in the first part is shown again, after the second's output."""
+        failure = "=" * 79 + "\n[FAIL]\nTraceback\n  why\n\ntests.x.Y.test_z\n"
+        end = said("FAILED (failures=1, successes=6)")
+        good = said("PASSED (successes=7)"), 0
+        self.assertEqual(self.run_both(("fine\n" + failure + end, 1), good), Counts(13, 1, 0))
+        self.assertEqual(self.shown.getvalue().rstrip(), (failure + end).rstrip())
+
+
+def python(program: str) -> list[str]:
+    """A command that runs it, without what a site adds."""
+    return [sys.executable, "-I", "-S", "-c", program]

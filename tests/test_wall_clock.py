@@ -7,6 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.imports import imports
+
 ROOT = Path(__file__).resolve().parent.parent
 
 WALL = {"time.time", "datetime.now", "datetime.utcnow", "datetime.today", "date.today",
@@ -44,14 +46,9 @@ class WallClockTests(SynchronousTestCase):
 def _reads(path: Path) -> bool:
     """Whether the module calls or names a function that reads the wall clock."""
     text = path.read_text()
-    if not any(name in text for name in (*WALL, "import time", "time import", "formatdate")):
-        return False
-    for each in ast.walk(ast.parse(text)):
-        if isinstance(each, ast.Attribute) and each.attr in ATTRIBUTES and (
-                ast.unparse(each).endswith(tuple(WALL))):
-            return True
-        if isinstance(each, ast.ImportFrom) and any(
-                f"{each.module}.{name.name}" in (*WALL, "email.utils.formatdate")
-                for name in each.names):
-            return True
-    return False
+    if any(f"{statement.module}.{name}" in (*WALL, "email.utils.formatdate")
+           for statement in imports(text) for name in statement.names):
+        return True
+    return any(name in text for name in WALL) and any(
+        isinstance(each, ast.Attribute) and each.attr in ATTRIBUTES
+        and ast.unparse(each).endswith(tuple(WALL)) for each in ast.walk(ast.parse(text)))

@@ -279,7 +279,7 @@ class ServersTests(SeamsTestCase):
     def test_place(self) -> None:
         """A server's place is its settings', and another one keeps the server."""
         places = "[place x]\nword = w\n[place y]\nword = w\n"
-        text = POOL.format("127.0.0.1:2 place=x") + DNS + places
+        text = "[site]\nadmin = off\n" + POOL.format("127.0.0.1:2 place=x") + DNS + places
         site = self.site(text)
         server = site.context.pool("p").server("b")
         self.assertEqual(server.settings.place, "x")

@@ -6,6 +6,7 @@ order their questions and withdrawals come, one takes its withdrawal back.
 from __future__ import annotations
 
 import json
+import os
 import time
 from ipaddress import ip_network
 from typing import Any
@@ -225,7 +226,7 @@ class Site:
 class TogetherTests(SynchronousTestCase):
     """Sites that all fail, at times that are near each other."""
 
-    @settings(deadline=None, database=None, max_examples=200)
+    @settings(deadline=None, database=None, max_examples=200 if os.environ.get("SOAKING") else 40)
     @given(some.integers(2, 4), some.lists(some.tuples(
         some.sampled_from(("fail", "ask", "answer", "hear")), some.integers(0, 99)), max_size=60))
     def test_one_stays(self, count: int, steps: list[tuple[str, int]]) -> None:
