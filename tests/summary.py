@@ -3,8 +3,9 @@ Runs suites one after the other and closes with one line: `N passed, N failed, N
 
 `-m tests.summary SUITE...`, where a suite is ruff, mypy, unit, live, floor, packaged (what can run
 on a distribution's packages) or appliance (the package itself), each run with the running
-interpreter and the tools that stand beside it. ruff and mypy count as one test each. A suite that
-breaks off, or runs nothing at all, counts as a failure. Exits 1 when anything failed.
+interpreter and the tools that stand beside it. ruff and mypy count as one test each. A suite, or
+a module of the live one, that breaks off or runs nothing at all counts as a failure. Exits 1 when
+anything failed.
 """
 
 from __future__ import annotations
