@@ -3,9 +3,8 @@ Runs suites one after the other and closes with one line: `N passed, N failed, N
 
 `-m tests.summary SUITE...`, where a suite is ruff, mypy, unit, live, floor, packaged (what can run
 on a distribution's packages) or appliance (the package itself), each run with the running
-interpreter and the tools that stand beside it. ruff and mypy count as one test each. A suite, or
-a module of the live one, that breaks off or runs nothing at all counts as a failure. Exits 1 when
-anything failed.
+interpreter and the tools that stand beside it. ruff and mypy count as one test each. A suite that
+breaks off, or runs nothing at all, counts as a failure. Exits 1 when anything failed.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -83,26 +81,6 @@ def trial(names: list[str], temporary: str) -> Counts:
     return closing("".join(lines), process.returncode)
 
 
-def live() -> Counts:
-    """Run the live suite, a module at a time and some side by side, and show each one's output
-    when it has ended."""
-    names = lanes.modules(ROOT / "tests" / "live", ROOT)
-    return total(lanes.run(names, live_module))
-
-
-def live_module(name: str, lane: int) -> Counts:
-    """Run one module of the live suite."""
-    command = [sys.executable, "-c", TRIAL, f"--temp-directory=_trial_temp-live{lane}", name]
-    # A balancer starts a third faster when its modules need not be compiled again.
-    kept = {**environment(), "PYTHONPYCACHEPREFIX": str(ROOT / "_trial_temp-bytecode")}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    began = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, env=kept, text=True, errors="replace", check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    print(f"{done.stdout}-- {name}: {time.monotonic() - began:.0f} s\n", end="", flush=True)
-    return closing(done.stdout, done.returncode)
-
-
 def static(*command: str) -> Counts:
     """Run a tool that reads the source."""
     status = subprocess.run([str(TOOLS / command[0]), *command[1:]], cwd=ROOT, check=False)
@@ -118,6 +96,8 @@ def environment() -> dict[str, str]:
 def run(suite: str) -> Counts:
     """Run one suite by its name."""
     print(f"== {suite}", flush=True)
+    if suite == "live":
+        return total([closing(*each) for each in lanes.live(environment())])
     if suite == "ruff":
         return static("ruff", "check", "balancer", "tests", "twisted")
     if suite == "mypy":
@@ -129,8 +109,6 @@ def run(suite: str) -> Counts:
         # Packages are built in long paths; a unix socket's may have 107 bytes.
         with TemporaryDirectory() as directory:
             return trial(names, f"{directory}/t")
-    if suite == "live":
-        return live()
     names = [f"tests.{suite}"] if suite in APART else unit_suite()
     return trial(names, f"_trial_temp-{suite}")
 
