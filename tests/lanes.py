@@ -9,6 +9,7 @@ from the source.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -21,7 +22,8 @@ from typing import Final, TypeVar
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-LANES: Final = 2
+LANES: Final = min(2, len(os.sched_getaffinity(0)))
+"""Not more than processors: a test beside another one must still keep its bounds in time."""
 
 ALONE: Final = frozenset({
     "tests.live.test_faults_size",  # no turn of the reactor over 50 ms with 18,500 servers
