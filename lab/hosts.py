@@ -166,7 +166,8 @@ class Hosts:
     # -- working in them
 
     def _environment(self, name: str) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("TERM", "LANG", "HOME") if key in os.environ}
+        keys = ("TERM", "LANG", "HOME", "PYTHONPYCACHEPREFIX")
+        kept = {key: os.environ[key] for key in keys if key in os.environ}
         return {**kept, "PATH": f"{self.directory / 'bin'}:{SEARCH}", "PYTHONPATH": str(ROOT),
                 "PS1": f"{name}:\\w# ", "PYTHONDONTWRITEBYTECODE": "1"}
 

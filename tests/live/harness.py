@@ -17,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from string import Template
 from types import FrameType
@@ -64,20 +66,50 @@ def search_path() -> str:
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
-_taken: set[int] = set()
+_PORTS = range(20000, 32000)
+"""Below the kernel's range for outgoing connections (32768 and up), so that none of those takes a
+port before its server binds."""
+
+_BLOCK = 500
+"""How many of them a process takes at once: more than any module of tests wants."""
+
+_claims: list[socket.socket] = []
+
+
+@cache
+def own_ports() -> Iterator[int]:
+    """
+    The ports that are this process's own, each once.
+
+    A block of them is claimed by an abstract address, which the kernel gives to one process and
+    takes back at its end: suites that run side by side never give the same port. Such an address
+    counts in its network namespace alone, so that the first block is claimed before a test leaves
+    the machine's.
+    """
+    firsts = _PORTS[::_BLOCK]
+    start = os.getpid() % len(firsts)  # what the process before us used may still be closing
+    blocks = map(_claimed, (*firsts[start:], *firsts[:start]))
+    first = next(filter(None, blocks), range(0))
+    return chain(first, chain.from_iterable(blocks))
+
+
+def _claimed(first: int) -> range:
+    """The block that begins with `first`; empty when it is another process's."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0balancer-live-ports-{first}")
+    except OSError:
+        claim.close()
+        return range(0)
+    _claims.append(claim)
+    return range(first, first + _BLOCK)
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """
-    A port that neither TCP nor UDP uses on `host`, never given before by this process.
-
-    From below the kernel's range for outgoing connections (32768 and up), so that none of those
-    takes it before its server binds.
-    """
-    first = 20000 + os.getpid() * 37 % 8000
-    for port in range(first, first + 4000):
-        if port not in _taken and _is_free(host, port):
-            _taken.add(port)
+    """A port that neither TCP nor UDP uses on `host`, never given before by this process, nor by
+    another one that runs."""
+    for port in own_ports():
+        if _is_free(host, port):
             return port
     raise AssertionError("no free port")
 
@@ -198,6 +230,7 @@ class LiveTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make the directory and set the bound."""
+        own_ports()  # before a test has a network of its own
         # Not trial's own mktemp: a unix socket's path may have 107 bytes and no more.
         self.directory = Path(tempfile.mkdtemp(prefix="live-"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)

@@ -345,8 +345,8 @@ class WaitTests(AnycastTestCase):
         port, self.admin, origin = free_port(), free_port(), free_port()
         process = self.balancer(
             SITE, port, self.admin, wrap=("env", f"PATH={bin_}:{search_path()}"), host=LOOPBACK,
-            admin=self.admin, origin=origin, port=port, neighbor="", more=MORE, lease=LEASE,
-            directory=self.directory)
+            admin=self.admin, origin=origin, port=port, neighbor="",
+            more=f"{MORE}drain-wait = 100ms\n", lease=LEASE, directory=self.directory)
         wait_until("it was tried again",
                    lambda: self.anycast()["exabgp"]["starts_total"] >= 3, 10.0)
         fault = self.anycast()["exabgp"]["fault"]

@@ -17,7 +17,7 @@ from tests.live.harness import LOOPBACK, free_port, need, search_path, wait_unti
 from tests.live.routers import Bird
 from tests.live.test_anycast import LEASE, MORE, SITE, VIP, AnycastTestCase, alive
 
-BFD = "bfd = 3x50ms\n"
+BFD = "bfd = 3x50ms\ndrain-wait = 200ms\n"
 
 METRIC = 'balancer_anycast_bfd_up{balancer="web",neighbor="10.9.0.2"}'
 

@@ -89,8 +89,16 @@ class CompletionTestCase(LiveTestCase):
     def offers(self, line: str, wanted: list[str]) -> None:
         """Bash offers these words, in any order; a busy machine may need some attempts, since the
         balancer is given two seconds."""
-        wait_until(f"{line!r} offers {wanted}, not {self.bash(line)}",
-                   lambda: sorted(self.bash(line)) == sorted(wanted))
+        found: list[str] = []
+
+        def offered() -> bool:
+            found[:] = sorted(self.bash(line))
+            return found == sorted(wanted)
+
+        try:
+            wait_until(f"{line!r} offers {wanted}", offered)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it offers {found}") from None
 
 
 class WordTests(CompletionTestCase):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.live.harness import LOOPBACK, free_port, wait_until
@@ -64,6 +64,10 @@ class SizeTests(WatchedTestCase):
         site.write_text(ORIGIN.replace("$port", str(self.origin)))
         self.twistd(site, name="origin").running(self.origin)
 
+    def steady(self, value: Callable[[], int]) -> int:
+        """One look: the metrics of so many servers take seconds."""
+        return value()
+
     def change(self, edit: dict[str, str]) -> None:
         """Replace words of the site file, reload, and wait for that."""
         site = self.directory / "site.ini"
@@ -72,10 +76,16 @@ class SizeTests(WatchedTestCase):
             self.assertIn(old, text)
             text = text.replace(old, new)
         site.write_text(text)
-        output = self.watch.process.output
+        log = self.watch.process.log
+        before = log.stat().st_size
+
+        def reloaded() -> bool:
+            with log.open("rb") as file:
+                file.seek(before)  # there are megabytes, and the balancer shares its core with us
+                return b"#info] reloaded" in file.read()
+
         self.watch.process.signal(signal.SIGHUP)
-        wait_until("it is reloaded",
-                   lambda: "#info] reloaded" in self.watch.process.output[len(output):])
+        wait_until("it is reloaded", reloaded)
 
     def no_long_turns(self, edit: dict[str, str]) -> None:
         """
@@ -109,6 +119,7 @@ class SizeTests(WatchedTestCase):
 
         wait_until(f"{count} servers are up", lambda: ups() >= count, within=30)
         self.assertNotIn("went down", self.watch.process.output)
+        self.files = min(self.files, self.watch.files)  # the first checks are over
 
     def test_5000_servers(self) -> None:
         """5,000 servers in one pool are all checked, balanced over, changed, and shown."""

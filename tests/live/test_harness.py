@@ -72,6 +72,22 @@ class ProcessTests(LiveTestCase):
         """A port is given once."""
         self.assertEqual(len({free_port() for _ in range(50)}), 50)
 
+    def test_processes_share_no_port(self) -> None:
+        """What is given to a process is given to no other one that runs."""
+        program = ("import os; os.getpid = lambda: 7\n"  # both would begin at the same port
+                   "from tests.live.harness import free_port\n"
+                   "print(*(free_port() for _ in range(50)), flush=True); input()\n")
+        given = []
+        for _ in range(2):
+            process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE,
+                                       env={**os.environ, "PYTHONPATH": str(ROOT)})
+            self.addCleanup(process.communicate, b"\n")
+            assert process.stdout is not None
+            given.append(set(process.stdout.readline().split()))
+        self.assertEqual([len(each) for each in given], [50, 50])
+        self.assertEqual(given[0] & given[1], set())
+
     def test_children_die_with_the_runner(self) -> None:
         """A runner that is killed leaves no process behind."""
         program = ("import sys, pathlib\n"
