@@ -59,12 +59,14 @@ class DatagramPort(BoundSocket):
         self.close()
 
     def doRead(self) -> None:
-        """Read until nothing waits, but not for ever."""
+        """Read until nothing waits, but not for ever. Before `start` all is left to wait."""
+        if not self._reading:
+            return
         if self.answer is not None:
             self._answering.turn(self.answer, self.at_hand)
             return
         for _ in range(DATAGRAMS_A_TURN):
-            if self.closed:
+            if not self._reading:
                 return
             try:
                 data, peer, local = self.receive()

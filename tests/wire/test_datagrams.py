@@ -61,6 +61,21 @@ class DatagramPortTests(Case):
         self.assertEqual(client.recv(100), b"answer")
         self.assertEqual((self.port.received_total, self.port.sent_total), (1, 1))
 
+    def test_not_started(self) -> None:
+        """What comes before its owner begins waits for that, however the port is looked at."""
+        for takes in ("received", "answer"):
+            sock = bind_udp(literal(self.host, 0))
+            port = DatagramPort(self.reactor, sock, literal(self.host, sock.getsockname()[1]))
+            self.addCleanup(port.stop)
+            self.client().sendto(b"early", port.address.sockaddr)
+            port.doRead()
+            setattr(port, takes, lambda data, *rest: self.got.append(data))
+            port.doRead()
+            self.assertEqual((self.got, port.received_total), ([], 0))
+            port.start()
+            self.reactor.turn()
+            self.assertEqual((self.got.pop(), port.received_total), (b"early", 1))
+
     def test_empty(self) -> None:
         """An empty datagram is a datagram."""
         self.client().sendto(b"", self.port.address.sockaddr)
