@@ -91,6 +91,8 @@ class BfdTests(AnycastTestCase):
         self.assertEqual("", self.anycast()["bird"]["fault"])
         self.assertIn(f"{METRIC} 1.0\n", self.metrics())
         self.bird.keeps(VIP, 4.0, lambda: None)
+        # BIRD is asked each second.
+        self.assertNotIn("factory", self.process.output)
         start = time.time()
         subprocess.run(("nft", "-f", "-"), input=SILENCE.encode(), check=True,
                        env={"PATH": search_path()})

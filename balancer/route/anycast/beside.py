@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -48,12 +48,24 @@ def asker(reactor: Any, path: str) -> Ask:
             return fail(ConnectError(string="there is no control socket"))
         asking = _Asking(question)
         endpoint = UNIXClientEndpoint(reactor, path, timeout=ANSWER_WITHIN)
-        found: Deferred[Any] = connectProtocol(endpoint, asking)
+        found: Deferred[Any] = endpoint.connect(_Once(asking))
         found.addCallback(lambda _: asking.answer.addTimeout(ANSWER_WITHIN, reactor))
         found.addBoth(asking.close)
         return found
 
     return ask
+
+
+class _Once(ClientFactory):
+    """Gives that protocol. Twisted's own for this tells the log of each question."""
+
+    noisy = False
+
+    def __init__(self, asking: _Asking) -> None:
+        self._asking = asking
+
+    def buildProtocol(self, addr: Any) -> _Asking:
+        return self._asking
 
 
 class _Asking(Protocol):
