@@ -178,6 +178,9 @@ class Station:
         self.wishes.went()
         if self._running:
             log.warn("ExaBGP's helper is gone")
+            if self.exabgp.program is not None:
+                # It has its time from now on, however long ago ExaBGP started.
+                self._await_helper()
 
     def _await_helper(self) -> None:
         self._timers.later("helper", HELPER_WITHIN, self._no_helper)

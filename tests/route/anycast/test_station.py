@@ -164,6 +164,20 @@ class StationTests(StationTestCase):
         link.connectionLost()
         self.assertIn("not connected", self.station.fault())
 
+    def test_helper_dies_early(self) -> None:
+        """A helper that dies soon after ExaBGP's start leaves that its full time to start another;
+        then there is none, and ExaBGP is started anew."""
+        self.reactor.advance(ORPHAN_WITHIN)
+        link = self.helper()
+        for _ in range(19):
+            link.dataReceived(encode(Heard(1)))
+            self.reactor.advance(HELPER_WITHIN / 20)
+        link.connectionLost()
+        self.reactor.advance(HELPER_WITHIN - 0.1)
+        self.assertEqual([], self.reactor.signals)
+        self.reactor.advance(0.1)
+        self.assertEqual(["KILL"], self.reactor.signals)
+
     def test_leaves(self) -> None:
         """When the last section leaves, ExaBGP is stopped and nothing is left to come."""
         other = Member(SITE.replace("web]", "other]").replace("192.0.2.53", "192.0.2.54"))
