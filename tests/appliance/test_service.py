@@ -149,7 +149,9 @@ class ServiceTests(ApplianceTestCase):
         packages = "/usr/local/lib/python3.11/dist-packages"
         self.write(f"{packages}/hang.py", HANG)
         self.write(f"{packages}/twisted/plugins/ours.py", HANG_PLUGIN)
+        self.does("twistd --help")  # docs/extend.md
         self.site()
+        self.assertNotIn("Unable to write", self.journal())
         before = self.pid()
         self.does("touch /var/lib/balancer/hang; chown balancer: /var/lib/balancer/hang")
         self.write("/etc/balancer/site.ini", SITE.replace("$check", "hang"))
