@@ -83,7 +83,8 @@ ip link set lo up
 pivot_root . old
 umount -l /old
 rmdir /old
-exec env -i container=test LC_ALL=C.UTF-8 /lib/systemd/systemd
+exec env -i container=test LC_ALL=C.UTF-8 \
+    setpriv --bounding-set=-sys_module,-sys_time /lib/systemd/systemd
 """
 """The second: what systemd wants of whoever puts it into a container, and nothing of this machine
 that it could change. https://systemd.io/CONTAINER_INTERFACE"""

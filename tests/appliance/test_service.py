@@ -146,7 +146,8 @@ class ServiceTests(ApplianceTestCase):
     def test_hangs(self) -> None:
         """One that hangs is ended by its watchdog, the journal has where it hung, and another
         serves."""
-        packages = "/usr/local/lib/python3.11/dist-packages"
+        version = self.does("python3 -c 'import sys; print(*sys.version_info[:2], sep=\".\")'")
+        packages = f"/usr/local/lib/python{version.strip()}/dist-packages"
         self.write(f"{packages}/hang.py", HANG)
         self.write(f"{packages}/twisted/plugins/ours.py", HANG_PLUGIN)
         self.does("twistd --help")  # docs/extend.md
