@@ -25,7 +25,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 # Debian 12's own versions; setuptools 81 dropped pkg_resources, which Twisted 22.4 imports.
 FLOOR_VERSIONS := Twisted==22.4.0 attrs==22.2.0 zope.interface==5.5.2 service_identity==18.1.0 \
 	six==1.16.0 pyOpenSSL==23.0.0 cryptography==38.0.4 prometheus_client==0.16.0 \
-	maxminddb==2.2.0 'dnspython>=2.7' 'hypothesis>=6.100' 'setuptools<81'
+	maxminddb==2.2.0 'dnspython>=2.9' 'hypothesis>=6.100' 'setuptools<81'
 
 .PHONY: help run test test-floor bench lab soak deb test-deb docs news clean
 help:
