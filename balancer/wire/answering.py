@@ -83,22 +83,24 @@ class Answering:
         append = answers.append
         # Whoever was answered before the owner stops the port gets it, as one by one.
         port.at_close = partial(self._leave, batch, answers)
-        for packet in packets:
-            try:
-                back = at_hand(packet)
-                if back is None:
-                    back = answer(packet, batch.host(len(answers)))
-            except Exception:  # noqa: BLE001  # the reactor's edge: the port must stay
-                self._raised()
-                back = None
-            if port.closed:
-                port.received_total += 1
-                port.dropped_total += back is not None
-                break
-            append(back)
-        else:
-            self._leave(batch, answers)
-        port.at_close = None
+        try:
+            for packet in packets:
+                try:
+                    back = at_hand(packet)
+                    if back is None:
+                        back = answer(packet, batch.host(len(answers)))
+                except Exception:  # noqa: BLE001  # the reactor's edge: the port must stay
+                    self._raised()
+                    back = None
+                if port.closed:
+                    port.received_total += 1
+                    port.dropped_total += back is not None
+                    break
+                append(back)
+            else:
+                self._leave(batch, answers)
+        finally:
+            port.at_close = None
 
     def _leave(self, batch: Batch, answers: Sequence[bytes | None]) -> None:
         port = self._port

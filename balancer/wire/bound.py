@@ -58,9 +58,11 @@ class BoundSocket:
         """Send and receive nothing more, once `at_close` was called; again is harmless."""
         if not self.closed:
             self.closed = True
-            if self.at_close is not None:
-                self.at_close()
-            self.socket.close()
+            try:
+                if self.at_close is not None:
+                    self.at_close()
+            finally:
+                self.socket.close()
 
     def receive(self) -> tuple[bytes, Any, bytes | None]:
         """The next datagram, its peer and its local address. Raises `OSError`."""

@@ -175,7 +175,8 @@ class Speaker:
 
     def deadline(self) -> float:
         """When `tick` is due at the latest."""
-        times = [self._orphan_at]
+        # In flight, or leaving, an answer is waited for whatever the time: it may never come.
+        times = [self._orphan_at if self.phase == IDLE else float("inf")]
         if not self._lapsed:
             times.append(self._lease_until)
         if self.phase == LISTENING:

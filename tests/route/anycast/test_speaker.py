@@ -434,6 +434,19 @@ class LeavingTests(SynchronousTestCase):
                 self.assertEqual([SHUTDOWN] if orphan and not wished else [], world.asked)
                 self.assertEqual([(A, ONE)] if wished else [], list(world.rib))
 
+    def test_retire_in_flight(self) -> None:
+        """Where ExaBGP does not answer there is nothing to do at once, however late it is."""
+        leaving = World(orphan=True).started()
+        leaving.at(LEASE + ORPHAN_AFTER)
+        reading = World(orphan=True)
+        reading.at(QUIET)
+        for world in (leaving, reading):
+            world.speaker.retire(world.now)
+            world.pump()
+            world.at(world.now + ANSWER_WITHIN)
+            self.assertEqual(len(world.asked), 1)
+            self.assertGreater(world.speaker.deadline(), world.now)
+
     def test_retire_late(self) -> None:
         """Said after the lease ran out it changes nothing but the end of ExaBGP."""
         world = World(orphan=True).started()
