@@ -85,7 +85,7 @@ class Options(usage.Options):
             reason = error.strerror or error
             _leave(EXIT_BAD_SITE, f"{path}: expected a site file that can be read: {reason}")
         for warning in self.plan.warnings:
-            print(_told(warning), file=sys.stderr)
+            _tell(_told(warning), level=LogLevel.warn)
 
     def _check(self, path: str) -> NoReturn:
         """Tell all that is wrong, and leave. Raises OSError."""
@@ -117,11 +117,11 @@ def _leave(code: int, *lines: str) -> NoReturn:
     raise SystemExit(code)
 
 
-def _tell(*lines: str) -> None:
+def _tell(*lines: str, level: Any = LogLevel.error) -> None:
     grave = journal.is_read_by_journal(sys.stderr)
     for line in lines:
         text = line.encode("utf-8", "replace").decode("utf-8") + "\n"
-        sys.stderr.write(journal.lines(text, LogLevel.error) if grave else text)
+        sys.stderr.write(journal.lines(text, level) if grave else text)
     sys.stderr.flush()
 
 

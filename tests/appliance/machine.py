@@ -94,12 +94,16 @@ mount -t cgroup2 cgroup2 $dir
 cat >/dev/null
 for again in $(seq 100); do
     find $dir/$group -depth -type d -exec rmdir {} + 2>/dev/null || true
-    if [ ! -e $dir/$group ]; then exit 0; fi
+    if [ ! -e $dir/$group ]; then
+        umount $dir
+        rm -rf "${dir%/groups}"
+        exit 0
+    fi
     sleep 0.1
 done
 exit 1
 """
-"""Takes the machine's control groups away once the test, or whoever ran it, is gone."""
+"""Takes the machine's control groups and directory away once the test, or its runner, is gone."""
 
 
 def depends() -> list[str]:

@@ -66,6 +66,14 @@ from balancer.plugins import LazyCheckMaker
 hang = LazyCheckMaker("hang.maker", name="hang")
 """
 
+FORKS = """\
+#!/bin/sh
+trap "" TERM
+chain() { (sleep 0.02; chain) & }
+chain
+sleep 300
+"""
+
 HOLD = """\
 (echo one; sleep $1; echo two) | timeout 40 python3 -c '
 import socket, sys
@@ -109,6 +117,22 @@ class ServiceTests(ApplianceTestCase):
         self.does("until [ -e /var/lib/balancer/found ]; do sleep 0.1; done", within=20)
         found = json.loads(self.does("cat /var/lib/balancer/found"))
         self.assertEqual({name for name, what in found.items() if what == "done"}, MAY, found)
+
+    def test_forks(self) -> None:
+        """Programs of checks that ignore TERM, one of which forks for ever, end with the service,
+        whether it is stopped or crashes."""
+        self.write("/usr/local/bin/forks", FORKS)
+        self.does("chmod 755 /usr/local/bin/forks")
+        for ends in ("systemctl stop", "systemctl kill --kill-who=main -s KILL"):
+            self.drop_in("Restart=no\n")
+            self.site()
+            forks = SITE.replace("$check", "exec /usr/local/bin/forks")
+            self.write("/etc/balancer/site.ini", forks)
+            self.does("systemctl reload balancer.service; "
+                      "until pgrep -u balancer sleep; do sleep 0.05; done", within=10)
+            self.does(f"{ends} balancer.service; "
+                      "while [ -n \"$(ps -u balancer -o pid=)\" ]; do sleep 0.1; done", within=10)
+        self.assertNotIn("cannot be ended", self.journal())
 
     def test_members(self) -> None:
         """Who is in the group may ask it with lbctl, others may not."""
