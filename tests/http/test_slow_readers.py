@@ -133,6 +133,8 @@ class SlowReaderTests(SynchronousTestCase):
         """One that leaves leaves nothing."""
         world = self.world()
         self.stalled(world, request("GET", "/own") * ASKED).lose(clean=False)
+        world.balancer.stopService()
+        world.check()
 
     def test_drain(self) -> None:
         """Draining lets what is queued go out, and begins nothing."""
